@@ -1,0 +1,96 @@
+// Package host is the only code that touches the machine: commands, mounts, file systems, loop
+// devices and the system calls around them. Package hosttest behaves like it without being root.
+package host
+
+import (
+	"context"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Machine is what the node service asks of the computer that it runs on. New returns the real one;
+// hosttest.New returns one whose mounts are only remembered. Both pass hosttest.TestMachine.
+//
+// Errors have a volume.Kind and name the device or path. A context ends waiting; a mkfs or mount
+// that was started is not killed with it.
+type Machine interface {
+	// Probe says what is on a block device. A device that cannot be read, or of which blkid cannot
+	// say for certain that there is nothing, is an error and never an empty Signature.
+	Probe(ctx context.Context, device string) (Signature, error)
+
+	// Format makes a file system on a device that Probe just called blank. It never discards blocks
+	// (a preallocated image would lose them) and relies on them reading as zeros.
+	Format(ctx context.Context, device string, f Format) error
+
+	// Zero makes the whole device read as zeros and keeps its blocks allocated (BLKZEROOUT).
+	Zero(ctx context.Context, device string) error
+
+	// Check repairs what a journal replay would (fsck -p) on an unmounted ext4; xfs and btrfs do it
+	// when they are mounted. Internal if errors are left that a person has to look at.
+	Check(ctx context.Context, device string, fsType volume.FSType) error
+
+	// Grow makes the mounted file system fill its device. It does nothing where it does already.
+	Grow(ctx context.Context, device, mountPoint string, fsType volume.FSType) error
+
+	// Mount mounts the device on an existing directory.
+	Mount(ctx context.Context, device, target string, fsType volume.FSType, options []string) error
+
+	// Bind makes source, a directory or a device node, appear at the existing target, read-only if
+	// asked.
+	Bind(ctx context.Context, source, target string, readOnly bool) error
+
+	// Unmount takes away what is mounted on target; nothing mounted there is nil. InUse while busy.
+	Unmount(ctx context.Context, target string) error
+
+	// Mounts returns the mount table of this process (/proc/self/mountinfo), in its order.
+	Mounts() ([]Mount, error)
+
+	// Device returns the number and size of a block device, given the path of its node or of
+	// something it is bound to. NotFound if the path is not there or no block device.
+	Device(path string) (Device, error)
+
+	// Usage returns the use of the file system at path (statfs). It starts no process.
+	Usage(path string) (Usage, error)
+
+	// Claim opens the device exclusively (O_EXCL) until release is called, Busy if a mount or a mkfs
+	// holds it.
+	Claim(device string) (release func(), err error)
+}
+
+// Signature is what Probe found on a device.
+type Signature struct {
+	Type  string // as blkid names it (ext4, xfs, btrfs, crypto_LUKS, LVM2_member, swap ...); "partitions" for a partition table
+	UUID  string // of the file system, as blkid prints it
+	Blank bool   // blkid finds nothing, and the first and the last MiB read as zeros
+}
+
+// Format says which file system to make.
+type Format struct {
+	Type volume.FSType
+	Args []string // further arguments for mkfs, checked by volume.ParseParameters
+}
+
+// Mount is one line of the mount table.
+type Mount struct {
+	Target   string       // where it is mounted
+	Device   DeviceNumber // of the file system; of devtmpfs for a bound device node
+	Root     string       // the part of the file system that is mounted: "/", or "/loop3" for a bound device node
+	FSType   string
+	Source   string // as given to mount, mostly a path
+	ReadOnly bool   // of this mount, or of the whole file system
+}
+
+// DeviceNumber is the major and minor number of a device.
+type DeviceNumber struct{ Major, Minor uint32 }
+
+// Device is a block device.
+type Device struct {
+	Number    DeviceNumber
+	SizeBytes volume.Size
+}
+
+// Usage is the use of a mounted file system, sizes in bytes (statfs(2)).
+type Usage struct {
+	TotalBytes, UsedBytes, AvailableBytes int64
+	TotalInodes, UsedInodes, FreeInodes   int64
+}

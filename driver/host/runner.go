@@ -1,0 +1,96 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Runner runs the commands of the machine. There is one in a process; tests put their own around it
+// to make a command lie or fail.
+type Runner interface {
+	// Run runs the command and returns what it wrote to its standard output. A command that ends
+	// with another code than 0 is an *ExitError.
+	Run(ctx context.Context, c Command) (stdout []byte, err error)
+}
+
+// Command is one command to run. Nothing in it is read by a shell.
+type Command struct {
+	Name    string
+	Args    []string
+	Stdin   []byte        // secrets go here, never into Args
+	Timeout time.Duration // it gets SIGKILL after that; DefaultTimeout where zero
+}
+
+// DefaultTimeout is how long a command may take. It is long, since killing a mkfs half way helps
+// nobody; it is there so that a hung one does not hold its volume's name for ever.
+const DefaultTimeout = 15 * time.Minute
+
+// ExitError is a command that ran and failed. Its text has what the command said, and not its
+// standard input.
+type ExitError struct {
+	Command string // name of the command
+	Code    int    // exit code, -1 if a signal ended it
+	Stderr  string // what it wrote to its standard error, shortened
+}
+
+func (e *ExitError) Error() string {
+	if e.Stderr == "" {
+		return fmt.Sprintf("%s ended with code %d and said nothing", e.Command, e.Code)
+	}
+	return fmt.Sprintf("%s ended with code %d: %s", e.Command, e.Code, e.Stderr)
+}
+
+// maxStderrBytes bounds what of a command's complaint goes into an error message.
+const maxStderrBytes = 1024
+
+type runner struct{}
+
+// NewRunner returns the Runner that starts real processes.
+func NewRunner() Runner { return runner{} }
+
+// Run starts c in a C locale. It waits for the command's own timeout and not for ctx: who asked may
+// stop waiting, but a command that changes a disk is not cut off for that.
+func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return stdout.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, volume.Errorf(volume.Internal, "%s did not end within %s and was killed", c.Name, timeout)
+	case errors.As(err, &exit):
+		return stdout.Bytes(), &ExitError{Command: c.Name, Code: exit.ExitCode(), Stderr: shorten(stderr.String())}
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, volume.Errorf(volume.Internal, "%s is not installed on this machine: install the package it comes with", c.Name)
+	default:
+		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, err)
+	}
+}
+
+// shorten makes one line of what a command wrote.
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxStderrBytes {
+		return text[:maxStderrBytes] + "..."
+	}
+	return text
+}

@@ -1,0 +1,63 @@
+package volume
+
+import "slices"
+
+// FSType names a file system as mount(8) and the CSI fs_type field do.
+type FSType string
+
+// The file systems that loam makes and mounts.
+const (
+	Ext4  FSType = "ext4"
+	XFS   FSType = "xfs"
+	Btrfs FSType = "btrfs"
+)
+
+// DefaultFSType is what a volume is formatted with when nobody says otherwise.
+const DefaultFSType = Ext4
+
+// FSTypes lists the file systems that loam makes, the default one first.
+func FSTypes() []FSType { return []FSType{Ext4, XFS, Btrfs} }
+
+// Least returns the smallest device on which the tools make this file system: mkfs.xfs refuses less
+// than 300 MiB since xfsprogs 5.19, mkfs.btrfs less than 109 MiB with its default profiles.
+func (t FSType) Least() Size {
+	switch t {
+	case XFS:
+		return 300 * MiB
+	case Btrfs:
+		return 128 * MiB
+	default:
+		return 1 * MiB
+	}
+}
+
+// ParseFSType reads the CSI fs_type field. The empty text is the empty FSType, "whatever is there,
+// or the default". The kind of its error is Invalid.
+func ParseFSType(text string) (FSType, error) {
+	t := FSType(text)
+	if text != "" && !slices.Contains(FSTypes(), t) {
+		return "", Errorf(Invalid, "file system type %q: loam makes ext4, xfs and btrfs", printable(text))
+	}
+	return t, nil
+}
+
+// Mark is the one-shot permission to make a file system on a volume. It is kept by the pool with the
+// volume and only ever moves forward: Fresh, Formatting, Used.
+type Mark string
+
+const (
+	// Fresh: nobody but loam has had the device. It reads as zeros.
+	Fresh Mark = "fresh"
+	// Formatting: mkfs was started. What is on the device, if anything, is what is left of it, for
+	// nothing is mounted or handed out while this mark stands.
+	Formatting Mark = "formatting"
+	// Used: the device may hold data. Nothing is ever formatted. Clones and restored volumes are
+	// born with it.
+	Used Mark = "used"
+)
+
+// Follows reports whether a volume that carries mark m may be given mark next.
+func (m Mark) Follows(next Mark) bool {
+	order := []Mark{Fresh, Formatting, Used}
+	return slices.Index(order, next) >= slices.Index(order, m) && slices.Contains(order, next) && slices.Contains(order, m)
+}

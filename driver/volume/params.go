@@ -1,0 +1,146 @@
+package volume
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Keys of a StorageClass's parameters and of an inline volume's attributes.
+const (
+	KeyPool        = "pool"        // name of the pool; the first configured one where absent
+	KeyMkfsOptions = "mkfsOptions" // further arguments for mkfs, separated by blanks
+	KeySize        = "size"        // of an inline ephemeral volume; DefaultSize where absent
+)
+
+// reserved is the prefix of keys that Kubernetes and its sidecars add.
+const reserved = "csi.storage.k8s.io/"
+
+// Keys that the external-provisioner adds with --extra-create-metadata, and that the kubelet adds to
+// the volume context with podInfoOnMount.
+const (
+	keyClaimName      = reserved + "pvc/name"
+	keyClaimNamespace = reserved + "pvc/namespace"
+	keyPV             = reserved + "pv/name"
+	keyPodName        = reserved + "pod.name"
+	keyPodNamespace   = reserved + "pod.namespace"
+	keyEphemeral      = reserved + "ephemeral"
+)
+
+// snapshotKeys are what the external-snapshotter adds with --extra-create-metadata.
+var snapshotKeys = []string{
+	reserved + "volumesnapshot/name", reserved + "volumesnapshot/namespace", reserved + "volumesnapshotcontent/name",
+	reserved + "volumegroupsnapshot/name", reserved + "volumegroupsnapshot/namespace", reserved + "volumegroupsnapshotcontent/name",
+}
+
+// Parameters is what a StorageClass says of its volumes, read once. Below ParseParameters nobody
+// reads a map. It is comparable.
+type Parameters struct {
+	Pool        string `json:"pool,omitempty"`
+	MkfsOptions string `json:"mkfsOptions,omitempty"` // arguments separated by single blanks
+}
+
+// MkfsArgs returns the further arguments for mkfs.
+func (p Parameters) MkfsArgs() []string { return strings.Fields(p.MkfsOptions) }
+
+// ParseParameters reads the parameters of CreateVolume. A key it does not know is refused by name.
+// The kind of its error is Invalid.
+func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
+	var p Parameters
+	var c Claim
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		value := raw[key]
+		switch key {
+		case KeyPool:
+			if err := CheckPoolName(value); err != nil {
+				return Parameters{}, Claim{}, Errorf(Invalid, "parameter %q: %w", key, err)
+			}
+			p.Pool = value
+		case KeyMkfsOptions:
+			options, err := parseMkfsOptions(value)
+			if err != nil {
+				return Parameters{}, Claim{}, err
+			}
+			p.MkfsOptions = options
+		case keyClaimName:
+			c.Name = value
+		case keyClaimNamespace:
+			c.Namespace = value
+		case keyPV:
+			c.PV = value
+		default:
+			return Parameters{}, Claim{}, unknownKey(key, KeyPool, KeyMkfsOptions)
+		}
+	}
+	return p, c, nil
+}
+
+// mkfsPattern keeps arguments to what mkfs options are made of. A mkfs takes its device and, for
+// ext4, its size in blocks as bare words, and some options name files, so words must be options or
+// the values of one: no "/" and nothing that a shell would read.
+var mkfsPattern = regexp.MustCompile(`^-{0,2}[A-Za-z0-9^][A-Za-z0-9=,:.^_+-]*$`)
+
+func parseMkfsOptions(value string) (string, error) {
+	words := strings.Fields(value)
+	afterOption := false
+	for _, w := range words {
+		option := strings.HasPrefix(w, "-")
+		if !mkfsPattern.MatchString(w) || (!option && !afterOption) {
+			return "", Errorf(Invalid, "parameter %q: %q is not an option of mkfs; write for example \"-i 8192 -m 1\"", KeyMkfsOptions, printable(w))
+		}
+		afterOption = option
+	}
+	return strings.Join(words, " "), nil
+}
+
+// ParseSnapshotParameters checks the parameters of CreateSnapshot and CreateVolumeGroupSnapshot:
+// only what the external-snapshotter itself adds. The kind of its error is Invalid.
+func ParseSnapshotParameters(raw map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if !slices.Contains(snapshotKeys, key) {
+			return unknownKey(key)
+		}
+	}
+	return nil
+}
+
+// ParseMutableParameters checks the mutable parameters of CreateVolume. There are none yet, so any
+// key is refused. The kind of its error is Invalid.
+func ParseMutableParameters(raw map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		return unknownKey(key)
+	}
+	return nil
+}
+
+// IsEphemeral reports whether the volume context that the kubelet sends with NodePublishVolume is
+// that of an inline ephemeral volume.
+func IsEphemeral(context map[string]string) bool { return context[keyEphemeral] == "true" }
+
+// ParseEphemeral reads the volume context of an inline ephemeral volume. A key that is neither ours
+// nor added by the kubelet is refused by name. The kind of its error is Invalid.
+func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) {
+	size, own := DefaultSize, map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(context)) {
+		switch {
+		case key == KeySize:
+			parsed, err := ParseSize(context[key])
+			if err != nil {
+				return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q: %w", key, err)
+			}
+			size = parsed
+		case !strings.HasPrefix(key, reserved):
+			own[key] = context[key]
+		}
+	}
+	p, _, err := ParseParameters(own)
+	return p, Claim{Namespace: context[keyPodNamespace], Name: context[keyPodName]}, size, err
+}
+
+func unknownKey(key string, known ...string) error {
+	if len(known) == 0 {
+		return Errorf(Invalid, "parameter %q is unknown: none can be given here", printable(key))
+	}
+	return Errorf(Invalid, "parameter %q is unknown: loam knows %s", printable(key), strings.Join(known, ", "))
+}

@@ -1,0 +1,85 @@
+package volume
+
+import (
+	"slices"
+	"time"
+)
+
+// SnapshotSpec asks for a snapshot of one volume, or for a group: snapshots of several volumes of one
+// pool, all taken at one instant.
+type SnapshotSpec struct {
+	ID      ID   // of the snapshot, or of the group
+	Group   bool // ID names a group; its members are named by MemberName
+	Volumes []ID // what to take; exactly one without Group
+}
+
+// Members returns the ID of each snapshot that the spec asks for, in the order of Volumes.
+func (s SnapshotSpec) Members() []ID {
+	if !s.Group {
+		return []ID{s.ID}
+	}
+	ids := make([]ID, len(s.Volumes))
+	for i, v := range s.Volumes {
+		ids[i] = ID{Node: s.ID.Node, Pool: s.ID.Pool, Name: MemberName(s.ID.Name, v.Name)}
+	}
+	return ids
+}
+
+// Check says whether the spec can be met at all. The kind of its error is Invalid, or InUse
+// (FAILED_PRECONDITION in CSI) where the volumes are not all in the pool of the group.
+func (s SnapshotSpec) Check() error {
+	if len(s.Volumes) == 0 {
+		return Errorf(Invalid, "snapshot %s: no volume to take a snapshot of is named", quoted(s.ID))
+	}
+	if !s.Group && len(s.Volumes) != 1 {
+		return Errorf(Invalid, "snapshot %s: exactly one volume can be its source, %d are named", quoted(s.ID), len(s.Volumes))
+	}
+	for i, v := range s.Volumes {
+		if v.Node != s.ID.Node || v.Pool != s.ID.Pool {
+			return Errorf(InUse, "group %s: volume %s is in another pool; a group is taken in one pool", quoted(s.ID), quoted(v))
+		}
+		if slices.Contains(s.Volumes[:i], v) {
+			return Errorf(Invalid, "group %s: volume %s is named twice", quoted(s.ID), quoted(v))
+		}
+	}
+	return nil
+}
+
+// Snapshot is a snapshot that exists: a volume as it was at one instant. It outlives its volume.
+type Snapshot struct {
+	ID      ID
+	Volume  ID   // what it was taken of
+	Size    Size // bytes that a volume restored from it has at least
+	Created time.Time
+	Group   string // name of the group it belongs to, empty if none
+	FSType  FSType // of the volume, as the volume recorded it
+}
+
+// GroupID returns the ID of the group that the snapshot belongs to, and whether there is one.
+func (s Snapshot) GroupID() (ID, bool) {
+	return ID{Node: s.ID.Node, Pool: s.ID.Pool, Name: s.Group}, s.Group != ""
+}
+
+// FitsSpec says whether the snapshots that exist under spec's name are those that it asks for. The
+// kind of its error is Exists.
+func FitsSpec(existing []Snapshot, spec SnapshotSpec) error {
+	what := "snapshot"
+	if spec.Group {
+		what = "group snapshot"
+	}
+	taken := make([]ID, len(existing))
+	for i, s := range existing {
+		taken[i] = s.Volume
+		if (s.Group != "") != spec.Group {
+			return Errorf(Exists, "%s %s: the name belongs to a member of group %q", what, quoted(spec.ID), s.Group)
+		}
+	}
+	if len(taken) != len(spec.Volumes) || !containsAll(taken, spec.Volumes) {
+		return Errorf(Exists, "%s %s exists already, taken of %v, not of %v", what, quoted(spec.ID), taken, spec.Volumes)
+	}
+	return nil
+}
+
+func containsAll(have, want []ID) bool {
+	return !slices.ContainsFunc(want, func(id ID) bool { return !slices.Contains(have, id) })
+}

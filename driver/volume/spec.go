@@ -1,0 +1,100 @@
+package volume
+
+import "time"
+
+// SourceKind says what a volume was copied from.
+type SourceKind string
+
+// What a volume can be copied from.
+const (
+	FromSnapshot SourceKind = "snapshot"
+	FromVolume   SourceKind = "volume"
+)
+
+// Source names what a new volume starts as a copy of (CSI VolumeContentSource).
+type Source struct {
+	Kind SourceKind `json:"kind"`
+	ID   ID         `json:"id"`
+}
+
+// String returns the source as a message shows it: `snapshot "n1/fast/s1"`.
+func (s Source) String() string { return string(s.Kind) + " " + quoted(s.ID) }
+
+// Claim is what an orchestrator says a volume is for. It is kept for the people who look at a disk
+// and decides nothing.
+type Claim struct {
+	Namespace string `json:"namespace,omitempty"` // of the PersistentVolumeClaim or pod
+	Name      string `json:"name,omitempty"`      // of the PersistentVolumeClaim or pod
+	PV        string `json:"pv,omitempty"`        // name of the PersistentVolume
+}
+
+// Spec is what a caller asks a pool to make.
+type Spec struct {
+	ID         ID
+	Size       Range
+	Source     *Source // nil for an empty volume, which reads as zeros
+	FSType     FSType  // the file system it is meant for; empty where the caller did not say
+	Parameters Parameters
+	Claim      Claim
+	Ephemeral  bool // lives and dies with one pod
+}
+
+// LeastBytes returns the smallest size in which the spec makes sense: room for the file system that
+// it is meant for.
+func (s Spec) LeastBytes() Size { return s.FSType.Least() }
+
+// Volume is a volume that exists, as its pool read it from the disk. Sizes are in bytes.
+type Volume struct {
+	ID         ID
+	Size       Size
+	Source     *Source
+	FSType     FSType
+	Parameters Parameters
+	Claim      Claim
+	Ephemeral  bool
+	Created    time.Time
+	Mark       Mark
+	Device     string // path of the block device while it is attached, else empty
+	ReadOnly   bool   // the device refuses writes
+}
+
+// Attached reports whether the volume's block device is there.
+func (v Volume) Attached() bool { return v.Device != "" }
+
+// Fits says whether v is what spec asks for, so that making it again may answer with it. The kind of
+// its error is Exists, and the message names the first difference.
+func (v Volume) Fits(spec Spec) error {
+	differs := func(what string, has, asked any) error {
+		return Errorf(Exists, "volume %s exists already with %s %v, not %v", quoted(v.ID), what, has, asked)
+	}
+	switch {
+	case !spec.Size.Holds(v.Size):
+		return Errorf(Exists, "volume %s exists already with %d bytes, which is not between %d and %d",
+			quoted(v.ID), v.Size, spec.Size.RequiredBytes, spec.Size.LimitBytes)
+	case !sameSource(v.Source, spec.Source):
+		return differs("source", sourceText(v.Source), sourceText(spec.Source))
+	case v.FSType != "" && spec.FSType != "" && v.FSType != spec.FSType:
+		return differs("file system", v.FSType, spec.FSType)
+	case v.Parameters != spec.Parameters:
+		return differs("parameters", v.Parameters, spec.Parameters)
+	case v.Ephemeral != spec.Ephemeral:
+		return differs("ephemeral", v.Ephemeral, spec.Ephemeral)
+	}
+	return nil
+}
+
+func sameSource(a, b *Source) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+func sourceText(s *Source) string {
+	if s == nil {
+		return "none"
+	}
+	return s.String()
+}
+
+func quoted(id ID) string { return `"` + id.String() + `"` }

@@ -1,0 +1,12 @@
+package volume
+
+// PoolStatus is what a pool says of itself. Sizes are in bytes.
+type PoolStatus struct {
+	Pool         string // the pool's name
+	TotalBytes   Size   // what the pool could hold were it empty of volumes
+	FreeBytes    Size   // what new volumes may still take, reserve and promises already made kept back
+	LargestBytes Size   // the largest volume that could be made now
+	LeastBytes   Size   // the smallest volume that can be made
+	Healthy      bool
+	Message      string // why it is not healthy, or what is worth knowing
+}

@@ -1,0 +1,31 @@
+// Package node serves the CSI Node service: it makes a volume of this machine's pools usable at a
+// path, and takes it away again. Errors are ordinary ones with a volume.Kind; package driver makes
+// gRPC statuses of them.
+package node
+
+import (
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+)
+
+// Config says what a Server serves.
+type Config struct {
+	Pools      *pool.Set
+	Machine    host.Machine
+	MaxVolumes int // how many volumes the orchestrator may put on this machine; 0 for no limit
+}
+
+// Server is the CSI Node service.
+type Server struct {
+	csi.UnimplementedNodeServer
+	pools      *pool.Set
+	machine    host.Machine
+	maxVolumes int
+}
+
+// New returns the service over the given pools and machine.
+func New(c Config) *Server {
+	return &Server{pools: c.Pools, machine: c.Machine, maxVolumes: c.MaxVolumes}
+}
