@@ -43,6 +43,17 @@ type Spec struct {
 // it is meant for.
 func (s Spec) LeastBytes() Size { return s.FSType.Least() }
 
+// PickSize returns the size to make: as Range.Pick, but never below what the file system needs, and
+// for a copy never below sourceBytes, which is also its size where none is asked. The kind of its
+// error is OutOfRange, or Invalid for a negative range.
+func (s Spec) PickSize(sourceBytes, least, unit Size) (Size, error) {
+	r := s.Size
+	if s.Source != nil && r.RequiredBytes >= 0 {
+		r.RequiredBytes = max(r.RequiredBytes, sourceBytes)
+	}
+	return r.Pick(max(least, s.LeastBytes()), unit)
+}
+
 // Volume is a volume that exists, as its pool read it from the disk. Sizes are in bytes.
 type Volume struct {
 	ID         ID

@@ -107,11 +107,11 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 	if d := p.volumes[spec.ID.Name]; d != nil {
 		return d.Volume, d.Fits(spec)
 	}
-	source, least, err := p.source(spec)
+	source, sourceBytes, err := p.source(spec)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := spec.Size.Pick(max(least, spec.LeastBytes(), unit), unit)
+	size, err := spec.PickSize(sourceBytes, unit, unit)
 	if err != nil {
 		return volume.Volume{}, err
 	}

@@ -1,0 +1,241 @@
+// Package pooltest is the contract of driver/pool as a test suite. Every pool runs it in its own
+// tests; what passes here may be put under the controller and node services.
+package pooltest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Room is how much a pool under test must at least hold, in bytes.
+const Room = 192 * volume.MiB
+
+// Options says how to get at the pool under test.
+type Options struct {
+	// New returns an empty pool that can hold at least Room bytes, and sees to it that nothing of it
+	// is left after the test.
+	New func(t *testing.T) pool.Pool
+	// Reopen closes the pool and opens it again, as a restart does. Nil for a pool that does not
+	// outlive its process.
+	Reopen func(t *testing.T, p pool.Pool) pool.Pool
+	// Node is the node of the pool's IDs.
+	Node string
+}
+
+// Run runs the suite.
+func Run(t *testing.T, o Options) {
+	groups := []struct {
+		name  string
+		tests []test
+	}{
+		{"create", createTests}, {"remove", removeTests}, {"attach", attachTests}, {"expand", expandTests},
+		{"capacity", capacityTests}, {"snapshot", snapshotTests}, {"copy", copyTests}, {"group", groupTests},
+		{"reopen", reopenTests},
+	}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			for _, test := range g.tests {
+				t.Run(test.name, func(t *testing.T) {
+					if test.reopens && o.Reopen == nil {
+						t.Skip("this pool does not outlive its process")
+					}
+					p := o.New(t)
+					snapshots, _ := p.(pool.Snapshotter)
+					if test.snapshots && snapshots == nil {
+						t.Skip("this pool does not take snapshots")
+					}
+					test.run(&env{T: t, o: o, p: p, s: snapshots})
+				})
+			}
+		})
+	}
+}
+
+// test is one sentence of the contract.
+type test struct {
+	name      string
+	snapshots bool // needs a Snapshotter
+	reopens   bool // needs Options.Reopen
+	run       func(e *env)
+}
+
+// env is what a test works with: the pool, and shorthand that fails the test where the pool does not
+// do what it should.
+type env struct {
+	*testing.T
+	o Options
+	p pool.Pool
+	s pool.Snapshotter
+}
+
+const size = 8 * volume.MiB
+
+func (e *env) id(name string) volume.ID {
+	return volume.ID{Node: e.o.Node, Pool: e.p.Name(), Name: name}
+}
+
+func (e *env) spec(name string, bytes volume.Size) volume.Spec {
+	return volume.Spec{ID: e.id(name), Size: volume.Range{RequiredBytes: bytes}}
+}
+
+func (e *env) create(name string) volume.Volume { return e.make(e.spec(name, size)) }
+
+func (e *env) make(spec volume.Spec) volume.Volume {
+	e.Helper()
+	v, err := e.p.Create(e.Context(), spec)
+	if err != nil {
+		e.Fatalf("Create(%s): %v", spec.ID.Name, err)
+	}
+	return v
+}
+
+func (e *env) get(name string) volume.Volume {
+	e.Helper()
+	v, err := e.p.Get(e.Context(), e.id(name))
+	if err != nil {
+		e.Fatalf("Get(%s): %v", name, err)
+	}
+	return v
+}
+
+func (e *env) attach(name string) string {
+	e.Helper()
+	device, err := e.p.Attach(e.Context(), e.id(name), false)
+	if err != nil {
+		e.Fatalf("Attach(%s): %v", name, err)
+	}
+	return device
+}
+
+func (e *env) detach(name string) {
+	e.Helper()
+	e.ok("Detach("+name+")", e.p.Detach(e.Context(), e.id(name)))
+}
+
+func (e *env) status() volume.PoolStatus {
+	e.Helper()
+	status, err := e.p.Status(e.Context())
+	e.ok("Status", err)
+	return status
+}
+
+func (e *env) names() []string {
+	e.Helper()
+	volumes, err := e.p.List(e.Context(), "", 0)
+	e.ok("List", err)
+	names := []string{}
+	for _, v := range volumes {
+		names = append(names, v.ID.Name)
+	}
+	return names
+}
+
+func (e *env) snapshotNames() []string {
+	e.Helper()
+	snapshots, err := e.s.ListSnapshots(e.Context(), "", 0)
+	e.ok("ListSnapshots", err)
+	names := []string{}
+	for _, s := range snapshots {
+		names = append(names, s.ID.Name)
+	}
+	return names
+}
+
+func (e *env) ok(what string, err error) {
+	e.Helper()
+	if err != nil {
+		e.Fatalf("%s: %v", what, err)
+	}
+}
+
+// is fails the test unless err has the kind and says something.
+func (e *env) is(what string, err error, kind volume.Kind) {
+	e.Helper()
+	if err == nil || volume.KindOf(err) != kind || err.Error() == "" {
+		e.Fatalf("%s: got error %v of kind %s, want %s", what, err, volume.KindOf(err), kind)
+	}
+}
+
+// write attaches the volume, writes the text at the offset through the device, syncs, and detaches.
+func (e *env) write(name, text string, offset volume.Size) {
+	e.Helper()
+	device := e.attach(name)
+	e.writeDevice(device, text, offset)
+	e.detach(name)
+}
+
+func (e *env) writeDevice(device, text string, offset volume.Size) {
+	e.Helper()
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	e.ok("open the device", err)
+	_, err = f.WriteAt([]byte(text), int64(offset))
+	e.ok("write to "+device, err)
+	if err := f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
+		e.Fatalf("sync %s: %v", device, err)
+	}
+	e.ok("close "+device, f.Close())
+}
+
+// holds fails the test unless the volume reads as the text at the offset and as zeros elsewhere.
+func (e *env) holds(name, text string, offset volume.Size) {
+	e.Helper()
+	device := e.attach(name)
+	got := e.read(device)
+	e.detach(name)
+	if want := e.get(name).Size; volume.Size(len(got)) != want {
+		e.Errorf("device of %s has %d bytes, the volume %d", name, len(got), want)
+	}
+	want := make([]byte, len(got))
+	copy(want[offset:], text)
+	if !bytes.Equal(got, want) {
+		e.Errorf("%s does not hold %q at %d and zeros elsewhere (first difference at %d)", name, text, offset, differsAt(got, want))
+	}
+}
+
+func (e *env) read(device string) []byte {
+	e.Helper()
+	f, err := os.Open(device)
+	e.ok("open the device", err)
+	defer f.Close() //nolint:errcheck // only read
+	got, err := io.ReadAll(f)
+	e.ok("read "+device, err)
+	return got
+}
+
+func differsAt(a, b []byte) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// isBlockDevice tells a real device, which the kernel guards, from a file that stands for one.
+func isBlockDevice(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode()&fs.ModeDevice != 0
+}
+
+// fill writes the whole device with what is not zero, and syncs it.
+func (e *env) fill(device string) {
+	e.Helper()
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	e.ok("open the device", err)
+	end, err := f.Seek(0, io.SeekEnd)
+	e.ok("size of "+device, err)
+	block := bytes.Repeat([]byte("loam"), int(volume.MiB)/4)
+	for at := int64(0); at < end; at += int64(len(block)) {
+		_, err := f.WriteAt(block[:min(int64(len(block)), end-at)], at)
+		e.ok("fill "+device, err)
+	}
+	e.ok("sync "+device, f.Sync())
+	e.ok("close "+device, f.Close())
+}
