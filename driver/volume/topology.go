@@ -4,4 +4,9 @@ package volume
 const (
 	DriverName  = "loam.storage"      // CSI plugin name, and the prefix of everything loam names
 	TopologyKey = "loam.storage/node" // topology segment whose value is ID.Node
+
+	// ContextReadOnly is the key of the publish context in which ControllerPublishVolume tells the
+	// node service whether it attached the device read-only: "true" or "false". That the key is there
+	// at all says that the orchestrator attached the volume and will detach it.
+	ContextReadOnly = "loam.storage/readOnly"
 )
