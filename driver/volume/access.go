@@ -34,7 +34,7 @@ func (a Access) ReadOnly() bool {
 	return a.Mode == SingleNodeReader || slices.Contains(a.MountOptions, "ro")
 }
 
-var mountOptionPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}(?:=[A-Za-z0-9_.:,/"%@+-]{0,512})?$`)
+var mountOptionPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?:=[A-Za-z0-9_.:,/"%@+-]{0,512})?$`)
 
 // notOurs are options that change what or where is mounted, or that mount(8) itself acts on.
 var notOurs = []string{"bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "encryption", "helper", "uhelper",

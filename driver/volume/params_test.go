@@ -1,0 +1,104 @@
+package volume_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func TestParametersBecomeOneValue(t *testing.T) {
+	got, claim, err := volume.ParseParameters(map[string]string{
+		"pool": "fast", "mkfsOptions": " -m  1 -O ^has_journal,metadata_csum ",
+		"csi.storage.k8s.io/pvc/name": "orders", "csi.storage.k8s.io/pvc/namespace": "shop", "csi.storage.k8s.io/pv/name": "pvc-1",
+	})
+	want := volume.Parameters{Pool: "fast", MkfsOptions: "-m 1 -O ^has_journal,metadata_csum"}
+	if err != nil || got != want || claim != (volume.Claim{Namespace: "shop", Name: "orders", PV: "pvc-1"}) {
+		t.Errorf("ParseParameters = %+v, %+v, %v", got, claim, err)
+	}
+	if args := got.MkfsArgs(); !reflect.DeepEqual(args, []string{"-m", "1", "-O", "^has_journal,metadata_csum"}) {
+		t.Errorf("MkfsArgs = %q", args)
+	}
+}
+
+func TestWhatIsNoParameterIsRefusedByName(t *testing.T) {
+	for key, value := range map[string]string{
+		"Pool": "fast", "": "x", "csi.storage.k8s.io/fstype": "ext4", "size": "1Gi", strings.Repeat("k", 5000): "v",
+		"pool": "../x", "mkfsOptions": "/dev/sda",
+	} {
+		_, _, err := volume.ParseParameters(map[string]string{key: value})
+		if !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), key[:min(len(key), 20)]) || len(err.Error()) > 1024 {
+			t.Errorf("ParseParameters(%.20q) = %v", key, err)
+		}
+	}
+	for _, options := range []string{"1000", "-m 1 2", "-d /dev/sda", "-m;reboot", "-m $(x)", "-m \x00", "-U 1/2"} {
+		if _, _, err := volume.ParseParameters(map[string]string{"mkfsOptions": options}); !volume.Is(err, volume.Invalid) {
+			t.Errorf("mkfsOptions %q: %v", options, err)
+		}
+	}
+	if err := volume.ParseMutableParameters(map[string]string{"iops": "1"}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "iops") {
+		t.Errorf("ParseMutableParameters = %v", err)
+	}
+	if err := volume.ParseSnapshotParameters(map[string]string{"csi.storage.k8s.io/volumesnapshot/name": "s"}); err != nil {
+		t.Errorf("ParseSnapshotParameters = %v", err)
+	}
+	if err := volume.ParseSnapshotParameters(map[string]string{"pool": "s"}); !volume.Is(err, volume.Invalid) {
+		t.Errorf("ParseSnapshotParameters = %v", err)
+	}
+}
+
+func TestAttributesOfAnInlineVolume(t *testing.T) {
+	context := map[string]string{
+		"csi.storage.k8s.io/ephemeral": "true", "csi.storage.k8s.io/pod.name": "web-0", "csi.storage.k8s.io/pod.namespace": "shop",
+		"csi.storage.k8s.io/serviceAccount.tokens": "secret", "size": "2Gi", "pool": "fast",
+	}
+	p, claim, size, err := volume.ParseEphemeral(context)
+	if err != nil || p.Pool != "fast" || size != 2*volume.GiB || claim != (volume.Claim{Namespace: "shop", Name: "web-0"}) || !volume.IsEphemeral(context) {
+		t.Errorf("ParseEphemeral = %+v, %+v, %d, %v", p, claim, size, err)
+	}
+	for key, value := range map[string]string{"size": "big", "unknown": "x"} {
+		if _, _, _, err := volume.ParseEphemeral(map[string]string{key: value}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), key) {
+			t.Errorf("ParseEphemeral(%s) = %v", key, err)
+		}
+	}
+	if _, _, size, err := volume.ParseEphemeral(nil); err != nil || size != volume.DefaultSize || volume.IsEphemeral(nil) {
+		t.Errorf("ParseEphemeral(nil) = %d, %v", size, err)
+	}
+}
+
+func TestMountOptions(t *testing.T) {
+	for _, options := range [][]string{nil, {"noatime"}, {"ro", "discard=async"}, {`context="system_u:object_r:container_file_t:s0:c1,c2"`}, {"data=writeback"}} {
+		if err := volume.CheckMountOptions(options); err != nil {
+			t.Errorf("CheckMountOptions(%q) = %v", options, err)
+		}
+	}
+	for _, option := range []string{"", "a b", "bind", "remount", "loop=/dev/sda", "x-systemd.automount", "noatime\n", "a;b", "-o", "logdev=/dev/sda"} {
+		if err := volume.CheckMountOptions([]string{option}); !volume.Is(err, volume.Invalid) {
+			t.Errorf("CheckMountOptions(%q) = %v", option, err)
+		}
+	}
+}
+
+func FuzzParameters(f *testing.F) {
+	f.Add("pool", "fast", "mkfsOptions", "-m 1")
+	f.Add("size", "1Gi", "csi.storage.k8s.io/pvc/name", "x")
+	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string) {
+		raw := map[string]string{k1: v1, k2: v2}
+		p, _, err := volume.ParseParameters(raw)
+		if err != nil && !volume.Is(err, volume.Invalid) {
+			t.Fatalf("ParseParameters(%q): kind %s", raw, volume.KindOf(err))
+		}
+		for _, arg := range p.MkfsArgs() {
+			if strings.ContainsAny(arg, "/;&|$`\\'\"<>* \t\n\x00") {
+				t.Fatalf("ParseParameters(%q) lets %q through to mkfs", raw, arg)
+			}
+		}
+		if _, _, size, err := volume.ParseEphemeral(raw); size < 0 || (err != nil && !volume.Is(err, volume.Invalid)) {
+			t.Fatalf("ParseEphemeral(%q) = %d, %v", raw, size, err)
+		}
+		if volume.CheckMountOptions([]string{v1}) == nil && strings.ContainsAny(v1, " \t\n\x00;|&") {
+			t.Fatalf("mount option %q was accepted", v1)
+		}
+	})
+}
