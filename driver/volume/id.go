@@ -27,6 +27,15 @@ type ID struct {
 // String returns the CSI handle of id.
 func (id ID) String() string { return id.Node + "/" + id.Pool + "/" + id.Name }
 
+// MarshalText prints the handle, so that records and tables show IDs as everything else does.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText printed. The kind of its error is NotFound.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
 var (
 	nodePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,56}[A-Za-z0-9])?$`)
 	poolPattern = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$`)

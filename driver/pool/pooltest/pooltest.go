@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
@@ -27,6 +28,9 @@ type Options struct {
 	Reopen func(t *testing.T, p pool.Pool) pool.Pool
 	// Node is the node of the pool's IDs.
 	Node string
+	// Slack is by how many bytes the free space may differ while the same volumes are there. A pool
+	// on a file system cannot know how much of it the file system takes for itself.
+	Slack volume.Size
 }
 
 // Run runs the suite.
@@ -124,6 +128,23 @@ func (e *env) status() volume.PoolStatus {
 	status, err := e.p.Status(e.Context())
 	e.ok("Status", err)
 	return status
+}
+
+// free fails the test unless as much is free as there was. A file system with slack may be still
+// tidying up; it gets a moment.
+func (e *env) free(before volume.Size) {
+	e.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		now := e.status().FreeBytes
+		switch {
+		case max(now-before, before-now) <= e.o.Slack:
+			return
+		case e.o.Slack == 0 || time.Now().After(deadline):
+			e.Fatalf("%d bytes are free, %d were", now, before)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (e *env) names() []string {

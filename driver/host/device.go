@@ -1,0 +1,97 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// sectorBytes is the unit in which the kernel counts in sysfs, whatever the device's own sectors are.
+const sectorBytes = 512
+
+// Device looks at the node and reads the size in sysfs, so the device itself is not opened.
+func (h *Host) Device(path string) (Device, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return Device{}, failed("look at", path, err)
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return Device{}, volume.Errorf(volume.NotFound, "%q is not a block device", path)
+	}
+	number := DeviceNumber{Major: unix.Major(stat.Rdev), Minor: unix.Minor(stat.Rdev)}
+	sectors, err := readNumber(fmt.Sprintf("/sys/dev/block/%s/size", number))
+	if err != nil {
+		return Device{}, failed("read the size of", path, err)
+	}
+	return Device{Number: number, SizeBytes: volume.Size(sectors * sectorBytes)}, nil
+}
+
+// Claim opens the device with O_EXCL, which for a block device means: nobody else does, and nobody
+// has it mounted (open(2)).
+func (h *Host) Claim(device string) (release func(), err error) {
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL, 0)
+	if errors.Is(err, unix.EBUSY) {
+		return nil, volume.Errorf(volume.Busy, "device %q is held by a mount or another process: try again when that has ended", device)
+	}
+	if err != nil {
+		return nil, failed("claim", device, err)
+	}
+	return func() { _ = f.Close() }, nil // it was only read
+}
+
+// Writes counts what was written to a device, or is being written, since it appeared: two equal
+// figures mean that nothing was in between (Documentation/block/stat.rst).
+func (h *Host) Writes(device string) (Writes, error) {
+	resolved, err := filepath.EvalSymlinks(device)
+	if err != nil {
+		return Writes{}, failed("look at", device, err)
+	}
+	text, err := readSysfs("/sys/block/" + filepath.Base(resolved) + "/stat")
+	if err != nil {
+		return Writes{}, failed("read the statistics of", device, err)
+	}
+	return parseWrites(text)
+}
+
+// Writes is how much was written to a device.
+type Writes struct {
+	Done     uint64 // requests ended
+	InFlight uint64 // requests, reads too, not ended
+}
+
+// parseWrites reads the fields "write I/Os" and "in_flight" of a block device's stat.
+func parseWrites(text string) (Writes, error) {
+	fields := strings.Fields(text)
+	if len(fields) < 9 {
+		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device have %d fields, at least 9 expected", len(fields))
+	}
+	done, err := strconv.ParseUint(fields[4], 10, 64)
+	if err != nil {
+		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device: %w", err)
+	}
+	inFlight, err := strconv.ParseUint(fields[8], 10, 64)
+	if err != nil {
+		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device: %w", err)
+	}
+	return Writes{Done: done, InFlight: inFlight}, nil
+}
+
+func readSysfs(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	return strings.TrimSpace(string(text)), err
+}
+
+func readNumber(path string) (int64, error) {
+	text, err := readSysfs(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
+}

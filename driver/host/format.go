@@ -1,0 +1,98 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// prezeroed tells mke2fs that the device reads as zeros, so that neither it nor the kernel later has
+// to write them (e2fsprogs 1.47; older ones refuse it by name).
+const prezeroed = "assume_storage_prezeroed=1"
+
+// Format runs mkfs and syncs the device, so that the file system is on the disk when it returns.
+// Neither mkfs.xfs nor mkfs.btrfs is told to overwrite what it finds.
+func (h *Host) Format(ctx context.Context, device string, f Format) error {
+	err := h.mkfs(ctx, device, f, true)
+	var exit *ExitError
+	if errors.As(err, &exit) && f.Type == volume.Ext4 && strings.Contains(exit.Stderr, prezeroed[:strings.Index(prezeroed, "=")]) {
+		err = h.mkfs(ctx, device, f, false)
+	}
+	if err != nil {
+		return volume.Errorf(volume.Internal, "make %s on %q: %w", f.Type, device, err)
+	}
+	return h.SyncDevice(device)
+}
+
+func (h *Host) mkfs(ctx context.Context, device string, f Format, zeroed bool) error {
+	var args []string
+	switch f.Type {
+	case volume.Ext4:
+		extended := "nodiscard"
+		if zeroed {
+			extended += "," + prezeroed
+		}
+		args = append([]string{"-q", "-F", "-m", "0"}, withExtended(f.Args, extended)...)
+	case volume.XFS, volume.Btrfs:
+		args = append([]string{"-q", "-K"}, f.Args...)
+	default:
+		return volume.Errorf(volume.Invalid, "file system type %q cannot be made", f.Type)
+	}
+	_, err := h.runner.Run(ctx, Command{Name: "mkfs." + string(f.Type), Args: append(args, device)})
+	return err
+}
+
+// withExtended puts more extended options in front of the caller's own: of several -E mke2fs reads
+// only the last one.
+func withExtended(args []string, options string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch {
+		case arg == "-E" && i+1 < len(args):
+			args[i+1] = options + "," + args[i+1]
+			return args
+		case strings.HasPrefix(arg, "-E") && len(arg) > len("-E"):
+			args[i] = "-E" + options + "," + arg[len("-E"):]
+			return args
+		}
+	}
+	return append(args, "-E", options)
+}
+
+// Zero writes zeros in a way that lets the device below keep its blocks (BLKZEROOUT asks for that).
+func (h *Host) Zero(ctx context.Context, device string) error {
+	f, err := os.OpenFile(device, os.O_WRONLY|unix.O_EXCL, 0)
+	if err != nil {
+		return failed("zero", device, err)
+	}
+	defer f.Close() //nolint:errcheck // synced below
+	size, err := f.Seek(0, os.SEEK_END)
+	if err != nil {
+		return failed("zero", device, err)
+	}
+	const step = 1 << 30 // so that ctx is looked at now and then
+	for at := int64(0); at < size; at += step {
+		if err := ctx.Err(); err != nil {
+			return volume.Errorf(volume.Unavailable, "zero %q: %w", device, err)
+		}
+		if err := ioctlZeroOut(f, uint64(at), uint64(min(step, size-at))); err != nil {
+			return failed("zero", device, err)
+		}
+	}
+	return failed("zero", device, f.Sync())
+}
+
+// SyncDevice writes what the kernel still holds back of a device or file to the disk.
+func (h *Host) SyncDevice(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return failed("sync", path, err)
+	}
+	return errors.Join(failed("sync", path, f.Sync()), f.Close())
+}

@@ -1,0 +1,121 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Frozen is a number of mounted file systems that take no writes until Thaw. They are frozen by a
+// process of their own, the watchdog, and thawed by it: when Thaw asks for it, when this process ends
+// in whatever way, or when it has not heard of it for as long as a watchdog waits.
+type Frozen struct {
+	command *exec.Cmd
+	ask     io.WriteCloser
+	answers *bufio.Reader
+	ended   sync.Once
+}
+
+// freezePatience is how long a watchdog waits for a Beat or Thaw.
+const freezePatience = 10 * time.Second
+
+// Freeze freezes the file systems mounted at the given paths, all or none (FIFREEZE, which also
+// writes out what they hold back). Busy where somebody else has frozen one.
+func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
+	f := &Frozen{command: exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")}
+	// Its own session, so that a signal to the terminal's or the service's group does not reach it.
+	f.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	f.command.Args = append([]string{watchdogName, watchdogFlag}, mountPoints...)
+	f.command.Stderr = os.Stderr
+	ask, err := f.command.StdinPipe()
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
+	}
+	answers, err := f.command.StdoutPipe()
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
+	}
+	if err := f.command.Start(); err != nil {
+		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
+	}
+	f.ask, f.answers = ask, bufio.NewReader(answers)
+	if err := f.hear(watchdogFrozen); err != nil {
+		f.end()
+		return nil, err
+	}
+	return f, nil
+}
+
+// hear waits for one answer of the watchdog.
+func (f *Frozen) hear(want string) error {
+	line, err := f.answers.ReadString('\n')
+	switch line = strings.TrimSpace(line); {
+	case line == want:
+		return nil
+	case strings.HasPrefix(line, watchdogBusy):
+		return volume.Errorf(volume.Busy, "%s", strings.TrimPrefix(line, watchdogBusy))
+	case line != "":
+		return volume.Errorf(volume.Internal, "%s", shorten(line))
+	default:
+		return volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
+	}
+}
+
+// Beat tells the watchdog that there is still work to do. An error means that the file systems are no
+// longer frozen.
+func (f *Frozen) Beat() error {
+	if _, err := fmt.Fprintln(f.ask, watchdogBeat); err != nil {
+		return volume.Errorf(volume.Unavailable, "the file systems were thawed before the copy was done: %w", err)
+	}
+	return nil
+}
+
+// Thaw lets the writes go on. An error means that they may have gone on earlier, so what was copied
+// meanwhile is not of one instant.
+func (f *Frozen) Thaw() error {
+	var err error
+	f.ended.Do(func() {
+		_, err = fmt.Fprintln(f.ask, watchdogThaw)
+		if err == nil {
+			err = f.hear(watchdogThawed)
+		}
+		f.end()
+	})
+	if err != nil {
+		return volume.Errorf(volume.Unavailable, "the file systems were thawed too early: %w", err)
+	}
+	return nil
+}
+
+func (f *Frozen) end() {
+	_ = f.ask.Close() // the watchdog thaws when it reads the end
+	_ = f.command.Wait()
+}
+
+// Thaw thaws a file system that a freeze of a process that is gone may have left frozen; one that is
+// not frozen stays as it is.
+func Thaw(mountPoint string) error {
+	err := freezeIoctl(mountPoint, fiThaw)
+	if errors.Is(err, syscall.EINVAL) {
+		return nil
+	}
+	return failed("thaw", mountPoint, err)
+}
+
+func freezeIoctl(mountPoint string, request uintptr) error {
+	dir, err := os.Open(mountPoint)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ioctl(dir, request, nil), dir.Close())
+}

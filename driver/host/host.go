@@ -1,0 +1,46 @@
+package host
+
+import (
+	"fmt"
+	"io/fs"
+
+	mount "k8s.io/mount-utils"
+	"k8s.io/utils/exec"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Host is the machine that this process runs on. It needs root, a Linux of 5.12 or later, and in the
+// search path blkid, mount, and the tools of the file systems that are used. It is safe for
+// concurrent use.
+type Host struct {
+	runner  Runner
+	mounter mount.Interface
+	grower  *mount.ResizeFs
+}
+
+var _ Machine = (*Host)(nil)
+
+// New returns the machine; its commands go through runner.
+func New(runner Runner) *Host {
+	return &Host{runner: runner, mounter: mount.NewWithoutSystemd(""), grower: mount.NewResizeFs(exec.New())}
+}
+
+// failed makes an Internal error of a system call's. A path that is not there is NotFound.
+func failed(what, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind := volume.Internal
+	if isNotExist(err) {
+		kind = volume.NotFound
+	}
+	// The path is in the text once, whether or not the error has it too.
+	if pathError, ok := err.(*fs.PathError); ok {
+		err = pathError.Err
+	}
+	return volume.Errorf(kind, "%s %q: %w", what, path, err)
+}
+
+// name prints a device number as the kernel does.
+func (n DeviceNumber) String() string { return fmt.Sprintf("%d:%d", n.Major, n.Minor) }

@@ -1,0 +1,87 @@
+package hosttest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// NeedsRoot skips the test where this process may not make loop devices and mounts.
+func NeedsRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, for loop devices and mounts: run it with sudo")
+	}
+}
+
+// LeaveNothing runs the tests of a package with a temporary directory of their own, and fails if a
+// loop device, a mount, a process or a file of theirs is left afterwards. It is called in TestMain:
+//
+//	os.Exit(hosttest.LeaveNothing(m.Run))
+func LeaveNothing(run func() int) int {
+	dir, err := os.MkdirTemp("", "loam-test-")
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL: make a temporary directory:", err)
+		return 1
+	}
+	code := run()
+	left, err := Leftovers(dir)
+	if err != nil {
+		left = append(left, "and more may be: "+err.Error())
+	}
+	for _, what := range left {
+		fmt.Fprintln(os.Stderr, "FAIL: left behind:", what)
+		code = max(code, 1)
+	}
+	if len(left) == 0 {
+		_ = os.Remove(dir)
+	}
+	return code
+}
+
+// Leftovers names the loop devices and mounts on files below dir, the files in it, and the child
+// processes of this one.
+func Leftovers(dir string) (left []string, err error) {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mounts {
+		left = append(left, fmt.Sprintf("mount of %s at %s", m.Source, m.Mountpoint))
+	}
+	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return left, err
+	}
+	for _, path := range loops {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.HasPrefix(string(text), dir+"/") { // an error: it went away meanwhile
+			left = append(left, fmt.Sprintf("%s on %s", strings.Split(path, "/")[3], strings.TrimSpace(string(text))))
+		}
+	}
+	children, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		return left, err
+	}
+	for _, path := range children {
+		text, err := os.ReadFile(path)
+		if err == nil && len(text) > 0 {
+			left = append(left, "process "+strings.TrimSpace(string(text)))
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, "file "+filepath.Join(dir, e.Name()))
+	}
+	return left, err
+}

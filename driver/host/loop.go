@@ -1,0 +1,163 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// loopBlockBytes is the logical block of every loop device. xfs does direct I/O on a file that shares
+// blocks only in blocks of its own, which are as large; with smaller ones a restored volume would go
+// through the page cache. And it must never differ between two uses of a file, for a file system that
+// was made with one cannot be mounted with a larger one.
+const loopBlockBytes = 4096
+
+// How long AttachLoop and DetachLoop try again. Another process gets between the two calls that find
+// and take a free device, and udev opens each new device for a look.
+const (
+	loopPatience = 5 * time.Second
+	loopPause    = time.Millisecond
+)
+
+// AttachLoop makes a loop device of a file, with direct I/O where the file system has it, and returns
+// its path. It does not look whether the file has one already.
+func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool) (device string, err error) {
+	mode := os.O_RDWR
+	if readOnly {
+		mode = os.O_RDONLY
+	}
+	backing, err := os.OpenFile(file, mode, 0)
+	if err != nil {
+		return "", failed("open", file, err)
+	}
+	defer backing.Close() //nolint:errcheck // the kernel holds its own reference; nothing was written
+	err = again(ctx, unix.EBUSY, func() error {
+		device, err = configureLoop(backing, readOnly, mode)
+		return err
+	})
+	if err != nil {
+		return "", volume.Errorf(volume.Internal, "make a loop device of %q: %w", file, err)
+	}
+	return device, nil
+}
+
+// configureLoop takes a free device. EBUSY means that somebody else was quicker.
+func configureLoop(backing *os.File, readOnly bool, mode int) (path string, err error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
+	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+	if err := errors.Join(err, control.Close()); err != nil {
+		return "", err
+	}
+	path = fmt.Sprintf("/dev/loop%d", number)
+	device, err := os.OpenFile(path, mode, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, device.Close()) }()
+	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Size: loopBlockBytes, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}}
+	if readOnly {
+		config.Info.Flags |= unix.LO_FLAGS_READ_ONLY
+	}
+	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
+	if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
+		return "", err
+	}
+	// An administrator's blockdev --setro outlives the use of a device.
+	if err = ioctlReadOnly(device, readOnly); err != nil {
+		_ = unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0) // it was not handed out yet
+	}
+	return path, err
+}
+
+// SettleLoop makes a loop device that has its file already refuse writes, or take them, in case the
+// process that attached it did not come to that.
+func (h *Host) SettleLoop(device string, readOnly bool) error {
+	f, err := os.OpenFile(device, os.O_RDONLY, 0)
+	if err != nil {
+		return failed("open", device, err)
+	}
+	return errors.Join(failed("set up", device, ioctlReadOnly(f, readOnly)), f.Close())
+}
+
+// DetachLoop takes the loop device away from its file. Nil where it has another file or none by now.
+// InUse while it is mounted or open.
+func (h *Host) DetachLoop(ctx context.Context, device string, file FileID) error {
+	err := again(ctx, unix.EBUSY, func() error { return clearLoop(device, file) })
+	if errors.Is(err, unix.EBUSY) {
+		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
+	}
+	return failed("detach", device, err)
+}
+
+// clearLoop returns EBUSY while somebody else has the device open. The kernel would then detach it
+// when that somebody closes it, and until then the caller would believe it gone.
+func clearLoop(path string, file FileID) (err error) {
+	device, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0)
+	if errors.Is(err, unix.ENXIO) || isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, device.Close()) }()
+	fd := int(device.Fd())
+	info, err := unix.IoctlLoopGetStatus64(fd)
+	if errors.Is(err, unix.ENXIO) || (err == nil && fileOf(info) != file) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0); err != nil && !errors.Is(err, unix.ENXIO) {
+		return err
+	}
+	// Still there: it is open elsewhere, and the kernel has made a note to detach it later.
+	info, err = unix.IoctlLoopGetStatus64(fd)
+	if errors.Is(err, unix.ENXIO) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info.Flags &^= unix.LO_FLAGS_AUTOCLEAR
+	if err := unix.IoctlLoopSetStatus64(fd, info); err != nil {
+		return err
+	}
+	return unix.EBUSY
+}
+
+// GrowLoop makes the device as large as its file is now.
+func (h *Host) GrowLoop(device string) error {
+	f, err := os.OpenFile(device, os.O_RDONLY, 0)
+	if err != nil {
+		return failed("open", device, err)
+	}
+	err = unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_CAPACITY, 0)
+	return errors.Join(failed("grow", device, err), f.Close())
+}
+
+// again calls do while it fails with the given error and patience lasts.
+func again(ctx context.Context, with error, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, loopPatience)
+	defer cancel()
+	for pause := loopPause; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := do()
+		if !errors.Is(err, with) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}

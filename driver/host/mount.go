@@ -1,0 +1,85 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func isNotExist(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// Mount mounts through mount(8), which knows what each option means to which file system. An option's
+// value may be a secret, so the options are in no error and no log.
+func (h *Host) Mount(_ context.Context, device, target string, fsType volume.FSType, options []string) error {
+	if err := h.mounter.MountSensitiveWithoutSystemd(device, target, string(fsType), nil, options); err != nil {
+		return volume.Errorf(volume.Internal, "mount %s of %q on %q: %w", fsType, device, target, oneLine(err))
+	}
+	return nil
+}
+
+// oneLine makes a message of what mount(8) says over several lines.
+func oneLine(err error) error { return errors.New(shorten(err.Error())) }
+
+// Bind clones the mount, makes the clone read-only while nobody sees it, and only then puts it in its
+// place (open_tree(2), mount_setattr(2), move_mount(2)). With mount(8) it would be writable for a
+// moment, and for good if the process died in that moment.
+func (h *Host) Bind(_ context.Context, source, target string, readOnly bool) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return failed("bind", source, err)
+	}
+	defer unix.Close(tree) //nolint:errcheck // a mount that is in its place does not go with it
+	if readOnly {
+		err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+		if err != nil {
+			return failed("make the bind mount read-only of", source, err)
+		}
+	}
+	return failed("bind to", target, unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH))
+}
+
+// Unmount never detaches lazily: what is busy stays.
+func (h *Host) Unmount(_ context.Context, target string) error {
+	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+	switch {
+	case err == nil, isNotExist(err):
+		return nil
+	case errors.Is(err, unix.EINVAL):
+		// Not a mount point, or a symbolic link: neither is anything that this call could take away.
+		return nil
+	case errors.Is(err, unix.EBUSY):
+		return volume.Errorf(volume.InUse, "%q is busy: a process still has something open there", target)
+	default:
+		return failed("unmount", target, err)
+	}
+}
+
+// Mounts reads /proc/self/mountinfo.
+func (h *Host) Mounts() ([]Mount, error) {
+	all, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "read the mount table: %w", err)
+	}
+	mounts := make([]Mount, len(all))
+	for i, m := range all {
+		mounts[i] = Mount{
+			Target: m.Mountpoint, Device: DeviceNumber{Major: uint32(m.Major), Minor: uint32(m.Minor)}, Root: m.Root,
+			FSType: m.FSType, Source: m.Source, ReadOnly: hasOption(m.Options, "ro") || hasOption(m.VFSOptions, "ro"),
+		}
+	}
+	return mounts, nil
+}
+
+func hasOption(options, option string) bool {
+	return slices.Contains(strings.Split(options, ","), option)
+}

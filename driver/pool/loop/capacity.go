@@ -1,0 +1,204 @@
+package loop
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"slices"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// What is kept free for what the file system itself writes: directories, inodes, and the trees that
+// say where the blocks of an image are. Status keeps back more than take, so what it says is free can
+// be had although making the directory for it takes a few blocks first.
+const (
+	metadataBytes = 2 * volume.MiB
+	statusBytes   = 2 * metadataBytes
+)
+
+// Status measures the pool.
+func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
+	p.space.Lock()
+	m, err := p.measure()
+	p.space.Unlock()
+	if err != nil {
+		return volume.PoolStatus{}, wrap(p.name, err)
+	}
+	free := max(m.free-statusBytes, 0)
+	s := volume.PoolStatus{
+		Pool: p.name, TotalBytes: max(m.total-statusBytes, 0), FreeBytes: free, LeastBytes: unit,
+		LargestBytes: free / unit * unit, Healthy: true,
+	}
+	if m.free < 0 {
+		s.Healthy = false
+		s.Message = "volumes and snapshots may come to need " + (-m.free).String() + " more than the file system has: remove some, or what else is in it"
+	}
+	return s, nil
+}
+
+// take sees to it that bytes are free, runs allocate, and counts them for the image in dir until
+// letGo. The kind of its error is Full where they are not free.
+func (p *Pool) take(dir string, bytes volume.Size, allocate func() error) error {
+	p.space.Lock()
+	defer p.space.Unlock()
+	m, err := p.measure()
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	if free := m.free - metadataBytes; bytes > free {
+		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked", p.name, max(free, 0), bytes)
+	}
+	if allocate != nil {
+		if err := allocate(); err != nil {
+			return wrap(p.name, err)
+		}
+	}
+	if dir != "" {
+		p.making[dir] = bytes
+	}
+	return nil
+}
+
+// letGo ends the counting of what is made in dir or below it. If it succeeded it has been counted
+// under its name since, so do is run in the same moment.
+func (p *Pool) letGo(dir string, do func() error) error {
+	p.space.Lock()
+	defer p.space.Unlock()
+	for made := range p.making {
+		if made == dir || filepath.Dir(made) == dir {
+			delete(p.making, made)
+		}
+	}
+	return do()
+}
+
+// measured is what a pool has and owes.
+type measured struct {
+	total volume.Size // that could be given out were there no volume
+	free  volume.Size // that can be given out now; negative where more is owed than there is
+}
+
+// measure adds up what the images may come to need and what they have. The need of a volume is its
+// size. The need of a snapshot is the bytes it holds: they may all become its own when its volume is
+// written to. What they have is the blocks of all of them, shared ones once.
+func (p *Pool) measure() (measured, error) {
+	images, copies, err := p.images()
+	if err != nil {
+		return measured{}, err
+	}
+	var need, have volume.Size
+	if copies {
+		need, have, err = needOfShared(images)
+	} else {
+		need, have = needOf(images)
+	}
+	if err != nil {
+		return measured{}, err
+	}
+	// Last: what is being allocated meanwhile is then rather counted twice than not at all.
+	usage, err := p.machine.Usage(p.root)
+	if err != nil {
+		return measured{}, err
+	}
+	total := volume.Size(usage.AvailableBytes) + have - p.config.reserve(volume.Size(usage.TotalBytes))
+	total = volume.Size(float64(total) * p.config.ratio())
+	return measured{total: total, free: total - need}, nil
+}
+
+// image is an image file and what has been promised for it.
+type image struct {
+	path     string
+	promised volume.Size // of what is being made
+	snapshot bool
+}
+
+// images lists all images of the pool, and reports whether some may share blocks.
+func (p *Pool) images() (images []image, copies bool, err error) {
+	volumes, err := p.namesIn(volumesDir, "", 0)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, name := range volumes {
+		dir := p.volumeDir(name)
+		images = append(images, image{path: filepath.Join(dir, imageName)})
+		if !copies {
+			if copies, err = exists(filepath.Join(dir, copyMark)); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	snapshots, err := p.snapshotDirs()
+	if err != nil {
+		return nil, false, err
+	}
+	for _, s := range snapshots {
+		images = append(images, image{path: filepath.Join(s.dir, imageName), snapshot: true})
+	}
+	for dir, bytes := range p.making {
+		images = append(images, image{path: filepath.Join(dir, imageName), promised: bytes})
+		if !copies {
+			if copies, err = exists(filepath.Join(dir, copyMark)); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	return images, copies || len(snapshots) > 0, nil
+}
+
+// needOf measures images of which none shares a block.
+func needOf(images []image) (need, have volume.Size) {
+	for _, i := range images {
+		size, blocks, err := host.Allocated(i.path)
+		if err != nil {
+			size, blocks = 0, 0 // gone, or not there yet
+		}
+		need += max(size, i.promised)
+		have += blocks
+	}
+	return need, have
+}
+
+// needOfShared measures images that may share blocks, and counts each block once.
+func needOfShared(images []image) (need, have volume.Size, err error) {
+	var extents []host.Extent
+	for _, i := range images {
+		size, _, err := host.Allocated(i.path)
+		if volume.Is(err, volume.NotFound) {
+			need += i.promised
+			continue
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		var held volume.Size
+		err = host.Extents(i.path, func(e host.Extent) {
+			held += volume.Size(e.Bytes)
+			extents = append(extents, e)
+		})
+		if err != nil && !volume.Is(err, volume.NotFound) {
+			return 0, 0, err
+		}
+		if i.snapshot {
+			need += held
+		} else {
+			need += max(size, i.promised)
+		}
+	}
+	return need, unionBytes(extents), nil
+}
+
+// unionBytes returns how many bytes of a disk the extents cover together.
+func unionBytes(extents []host.Extent) volume.Size {
+	slices.SortFunc(extents, func(a, b host.Extent) int { return cmp.Compare(a.Physical, b.Physical) })
+	var covered, end uint64
+	for _, e := range extents {
+		start := max(e.Physical, end)
+		if last := e.Physical + e.Bytes; last > start {
+			covered += last - start
+			end = last
+		}
+	}
+	return volume.Size(covered)
+}

@@ -1,0 +1,59 @@
+package loop
+
+import (
+	"path/filepath"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Config says where a pool is and how it gives out space.
+type Config struct {
+	Directory string // absolute path; made where it is not there
+
+	// SizeBytes is the size of a file system of the pool's own, an xfs with reflink in one
+	// preallocated file in Directory. 0 for none: the pool is in Directory itself.
+	SizeBytes volume.Size
+
+	// Sparse makes images that take blocks only when they are written to. They are still promised
+	// their whole size, unless Overprovision allows for more.
+	Sparse bool
+
+	// Overprovision is how many times its size a sparse pool promises; 0 is 1.
+	Overprovision float64
+
+	// What is never given out: so many bytes, or so many percent of the file system. At most one of
+	// them is set.
+	ReserveBytes   volume.Size
+	ReservePercent int
+}
+
+// leastFilesystem is the smallest file system of its own that a pool is given: mkfs.xfs takes 300 MiB,
+// of which 64 MiB are its log.
+const leastFilesystem = 320 * volume.MiB
+
+// Check says whether a pool can be like that. The kind of its error is Invalid, and its message names
+// the key of the configuration file.
+func (c Config) Check() error {
+	switch {
+	case !filepath.IsAbs(c.Directory):
+		return volume.Errorf(volume.Invalid, "directory %q is not an absolute path", c.Directory)
+	case c.SizeBytes < 0 || (c.SizeBytes > 0 && c.SizeBytes < leastFilesystem):
+		return volume.Errorf(volume.Invalid, "size %s is too small for a file system: give at least %s, or leave it out to use the directory as it is", c.SizeBytes, leastFilesystem)
+	case c.Overprovision != 0 && !c.Sparse:
+		return volume.Errorf(volume.Invalid, "overprovision needs \"allocation: sparse\": a preallocated volume has all its space")
+	case c.Overprovision != 0 && (c.Overprovision < 1 || c.Overprovision > 100):
+		return volume.Errorf(volume.Invalid, "overprovision %g is not between 1 and 100", c.Overprovision)
+	case c.ReserveBytes < 0 || c.ReservePercent < 0 || c.ReservePercent > 99:
+		return volume.Errorf(volume.Invalid, "reserve is not a size, or a percentage from 0%% to 99%%")
+	case c.ReserveBytes != 0 && c.ReservePercent != 0:
+		return volume.Errorf(volume.Invalid, "reserve is given both in bytes and in percent: choose one")
+	}
+	return nil
+}
+
+func (c Config) ratio() float64 { return max(c.Overprovision, 1) }
+
+// reserve returns the bytes to keep back of a file system of the given size.
+func (c Config) reserve(total volume.Size) volume.Size {
+	return c.ReserveBytes + total/100*volume.Size(c.ReservePercent)
+}

@@ -1,0 +1,185 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Create makes the volume's directory under a temporary name and renames it into its place.
+func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	v, err := p.Get(ctx, spec.ID)
+	if err == nil {
+		return v, v.Fits(spec)
+	}
+	if !volume.Is(err, volume.NotFound) || !p.owns(spec.ID) {
+		return volume.Volume{}, err
+	}
+	source, err := p.source(spec)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	size, err := spec.PickSize(source.size, unit, unit)
+	if err != nil {
+		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
+	}
+	err = p.place("volume-"+spec.ID.Name, p.volumeDir(spec.ID.Name), func(dir string) error {
+		return p.fill(ctx, dir, spec, source, size)
+	})
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	return p.Get(ctx, spec.ID)
+}
+
+// place has something made in a new directory and gives it its name, durably. On failure nothing is
+// left of it.
+func (p *Pool) place(temporary, final string, makeIn func(dir string) error) error {
+	dir := filepath.Join(p.root, newDir, temporary)
+	if err := removeTree(dir); err != nil { // a failed call may have left it
+		return wrap(p.name, err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return wrap(p.name, err)
+	}
+	err := makeIn(dir)
+	err = p.letGo(dir, func() error {
+		if err != nil {
+			return err
+		}
+		return wrap(p.name, os.Rename(dir, final))
+	})
+	if err != nil {
+		return errors.Join(err, p.giveBack(dir))
+	}
+	if err := host.SyncDirectory(filepath.Dir(final)); err != nil {
+		return errors.Join(wrap(p.name, err), p.giveBack(final))
+	}
+	return nil
+}
+
+// origin is what a new volume starts as a copy of.
+type origin struct {
+	image string      // path of its image; empty for nothing
+	size  volume.Size // of the image
+	of    *volume.Volume
+}
+
+// source finds what spec is a copy of.
+func (p *Pool) source(spec volume.Spec) (origin, error) {
+	switch {
+	case spec.Source == nil:
+		return origin{}, nil
+	case spec.Source.Kind == volume.FromSnapshot:
+		s, dir, err := p.readSnapshot(spec.Source.ID)
+		return origin{image: filepath.Join(dir, imageName), size: s.Size}, err
+	default:
+		v, _, err := p.read(spec.Source.ID)
+		return origin{image: filepath.Join(p.volumeDir(v.ID.Name), imageName), size: v.Size, of: &v}, err
+	}
+}
+
+// fill makes everything that belongs to a volume in dir.
+func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source origin, size volume.Size) error {
+	image, err := os.OpenFile(filepath.Join(dir, imageName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	defer image.Close() //nolint:errcheck // synced with the record
+	r := record{
+		Version: recordVersion, Created: time.Now(), FSType: spec.FSType, Source: spec.Source,
+		Parameters: spec.Parameters, Claim: spec.Claim, Ephemeral: spec.Ephemeral,
+	}
+	if spec.Source == nil {
+		if err := p.take(dir, size, func() error { return p.allocate(image, 0, size) }); err != nil {
+			return err
+		}
+		return wrap(p.name, r.write(dir, volumeRecord, image, freshMark))
+	}
+	// Before the first shared block, so that Status never takes the copy for one that shares none.
+	if err := touch(filepath.Join(dir, copyMark)); err != nil {
+		return wrap(p.name, err)
+	}
+	if err := p.take(dir, size, nil); err != nil {
+		return err
+	}
+	if err := p.copyImage(ctx, image, source); err != nil {
+		return err
+	}
+	if err := p.allocate(image, 0, size); err != nil {
+		return err
+	}
+	return wrap(p.name, r.write(dir, volumeRecord, image))
+}
+
+// copyImage makes image hold the bytes of source: a snapshot, which never changes, or a volume as it
+// is at one instant.
+func (p *Pool) copyImage(ctx context.Context, image *os.File, source origin) error {
+	copyAll := func(beat func() error) error { return p.copyFile(ctx, image, source.image, beat) }
+	if source.of == nil {
+		return copyAll(func() error { return nil })
+	}
+	return p.atOneInstant(ctx, []volume.ID{source.of.ID}, copyAll)
+}
+
+// allocate makes the file size bytes large, where the volume is to have all its space with blocks
+// for what it has none yet.
+func (p *Pool) allocate(image *os.File, from, size volume.Size) error {
+	if p.config.Sparse {
+		return host.SetSize(image, size)
+	}
+	return host.Preallocate(image, from, size)
+}
+
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Expand takes the blocks, makes the image larger, and then the device.
+func (p *Pool) Expand(ctx context.Context, id volume.ID, bytes volume.Size) (volume.Volume, error) {
+	v, err := p.Get(ctx, id)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	if size := bytes.RoundUp(unit); size > v.Size {
+		if err := p.grow(v, size); err != nil {
+			return volume.Volume{}, err
+		}
+		v.Size = size
+	}
+	if !v.Attached() {
+		return v, nil
+	}
+	device, err := p.machine.Device(v.Device)
+	if err != nil {
+		return volume.Volume{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+	}
+	if device.SizeBytes < v.Size { // also where an earlier call was cut off here
+		return v, p.machine.GrowLoop(v.Device)
+	}
+	return v, nil
+}
+
+func (p *Pool) grow(v volume.Volume, size volume.Size) (err error) {
+	dir := p.volumeDir(v.ID.Name)
+	image, err := os.OpenFile(filepath.Join(dir, imageName), os.O_RDWR, 0)
+	if err != nil {
+		return volume.Errorf(volume.Internal, "volume %q: %w", v.ID, err)
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	// Inside, the image is seen to have grown before anybody else looks for space.
+	err = p.take("", size-v.Size, func() error { return p.allocate(image, v.Size, size) })
+	if err != nil {
+		return err
+	}
+	return image.Sync()
+}

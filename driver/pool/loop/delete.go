@@ -1,0 +1,86 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Delete takes the volume its name and then its space.
+func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
+	v, err := p.Get(ctx, id)
+	if volume.Is(err, volume.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if v.Attached() {
+		return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, v.Device)
+	}
+	return p.remove("volume-"+id.Name, p.volumeDir(id.Name))
+}
+
+// remove moves a directory away in one step, so that nobody ever sees half of it, and then empties it.
+// Once it is moved it is gone: what is left of it after a crash is removed when the pool is opened.
+func (p *Pool) remove(temporary, dir string) error {
+	away := filepath.Join(p.root, newDir, "deleted-"+temporary)
+	if err := removeTree(away); err != nil {
+		return wrap(p.name, err)
+	}
+	err := os.Rename(dir, away)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	return wrap(p.name, errors.Join(host.SyncDirectory(filepath.Dir(dir)), p.giveBack(away)))
+}
+
+// giveBack removes a directory, and returns when its space is free.
+func (p *Pool) giveBack(dir string) error {
+	if err := removeTree(dir); err != nil || !p.freesLate {
+		return err
+	}
+	return host.SyncFilesystem(p.root)
+}
+
+// removeTree removes a directory with all in it; nil where there is none. Files are cut to nothing
+// first: some file systems give back the blocks of a removed file only some time later, and who has
+// deleted a volume may ask for its space at once.
+func removeTree(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		return os.Truncate(path, 0)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// removeHalfMade empties the directory "new". A process that was killed while it took a snapshot may
+// have left file systems frozen; they are thawed.
+func (p *Pool) removeHalfMade(ctx context.Context) error {
+	names, err := p.namesIn(newDir, "", 0)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if err := p.thawAll(ctx); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := removeTree(filepath.Join(p.root, newDir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func (p *Pool) volumeDir(name string) string { return filepath.Join(p.root, volumesDir, name) }
+
+// Get reads one volume from the disk and finds its device.
+func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
+	v, file, err := p.read(id)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	l, attached, err := p.machine.LoopOf(file)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	if attached {
+		v.Device, v.ReadOnly = l.Device, l.ReadOnly
+	}
+	return v, nil
+}
+
+// List reads a page of volumes and looks at the loop devices once for all of them.
+func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
+	names, err := p.namesIn(volumesDir, after, limit)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	loops, err := p.machine.Loops()
+	if err != nil {
+		return nil, err
+	}
+	volumes := make([]volume.Volume, 0, len(names))
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		v, file, err := p.read(volume.ID{Node: p.node, Pool: p.name, Name: name})
+		if volume.Is(err, volume.NotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if l, attached := loops[file]; attached {
+			v.Device, v.ReadOnly = l.Device, l.ReadOnly
+		}
+		volumes = append(volumes, v)
+	}
+	return volumes, nil
+}
+
+// read returns a volume without its device, and the identity of its image.
+func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
+	if !p.owns(id) {
+		return volume.Volume{}, host.FileID{}, p.missing(id)
+	}
+	dir := p.volumeDir(id.Name)
+	r, err := readRecord(filepath.Join(dir, volumeRecord))
+	if err != nil {
+		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
+	}
+	mark, err := readMark(dir)
+	if err != nil {
+		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
+	}
+	file, size, err := host.Identify(filepath.Join(dir, imageName))
+	if err != nil {
+		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
+	}
+	return volume.Volume{
+		ID: id, Size: size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
+		Ephemeral: r.Ephemeral, Created: r.Created, Mark: mark,
+	}, file, nil
+}
+
+// unreadable makes NotFound of a directory that is not there, and Internal of one that lacks a part.
+func (p *Pool) unreadable(id volume.ID, err error) error {
+	if there, lookErr := exists(p.volumeDir(id.Name)); lookErr == nil && !there {
+		return p.missing(id)
+	}
+	return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+}
+
+// readMark reads which mark's file is there. None is Used: should a mark be lost, nothing is formatted.
+func readMark(dir string) (volume.Mark, error) {
+	for _, m := range []struct {
+		file string
+		mark volume.Mark
+	}{{freshMark, volume.Fresh}, {formatMark, volume.Formatting}} {
+		there, err := exists(filepath.Join(dir, m.file))
+		if err != nil {
+			return "", err
+		}
+		if there {
+			return m.mark, nil
+		}
+	}
+	return volume.Used, nil
+}
+
+// Mark renames or removes the file that stands for the mark. It syncs the directory in any case: the
+// mark that stands may be one that was set by a process that was killed before it came to that.
+func (p *Pool) Mark(_ context.Context, id volume.ID, mark volume.Mark) error {
+	v, _, err := p.read(id)
+	if err != nil {
+		return err
+	}
+	if !v.Mark.Follows(mark) {
+		return volume.Errorf(volume.InUse, "volume %q is marked %q, which cannot become %q", id, v.Mark, mark)
+	}
+	dir := p.volumeDir(id.Name)
+	switch {
+	case v.Mark == volume.Fresh && mark == volume.Formatting:
+		err = os.Rename(filepath.Join(dir, freshMark), filepath.Join(dir, formatMark))
+	case mark == volume.Used:
+		err = errors.Join(removeFile(filepath.Join(dir, freshMark)), removeFile(filepath.Join(dir, formatMark)))
+	}
+	if err == nil {
+		err = host.SyncDirectory(dir)
+	}
+	if err != nil {
+		return volume.Errorf(volume.Internal, "mark volume %q %s: %w", id, mark, err)
+	}
+	return nil
+}
+
+// removeFile removes a file; nil where there is none.
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

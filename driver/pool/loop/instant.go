@@ -1,0 +1,178 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// atOneInstant calls capture while the given volumes do not change. Those that are mounted are frozen
+// meanwhile. One that is attached and not mounted cannot be held: its device is synced, and where
+// capture is more than one step of the kernel's, it is seen to that nobody wrote in between. Busy if
+// somebody did, or if a file system is frozen by somebody else.
+func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, capture func(beat func() error) error) (err error) {
+	p.instant.Lock()
+	defer p.instant.Unlock()
+	mounted, bare, err := p.inUse(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, v := range bare {
+		if err := p.machine.SyncDevice(v.Device); err != nil {
+			return err
+		}
+	}
+	before, err := p.writes(bare)
+	if err != nil {
+		return err
+	}
+	beat := func() error { return nil }
+	thaw := beat
+	if len(mounted) > 0 {
+		frozen, err := host.Freeze(ctx, mounted)
+		if err != nil {
+			return wrap(p.name, err)
+		}
+		beat, thaw = frozen.Beat, frozen.Thaw
+	}
+	err = capture(beat)
+	if err := errors.Join(err, thaw()); err != nil {
+		return err
+	}
+	if !p.reflinks || len(ids) > 1 {
+		return p.unwritten(bare, before)
+	}
+	return nil
+}
+
+// inUse returns a mount point of each volume that is mounted, and each volume that is attached only.
+func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string, bare []volume.Volume, err error) {
+	var table []host.Mount
+	for _, id := range ids {
+		v, err := p.Get(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !v.Attached() {
+			continue
+		}
+		if table == nil {
+			if table, err = p.machine.Mounts(); err != nil {
+				return nil, nil, err
+			}
+		}
+		mountPoint, mounted, err := p.mountPoint(table, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if mounted {
+			mountPoints = append(mountPoints, mountPoint)
+		} else {
+			bare = append(bare, v)
+		}
+	}
+	return mountPoints, bare, nil
+}
+
+// mountPoint returns a path at which the file system on the volume's device is mounted.
+func (p *Pool) mountPoint(table []host.Mount, v volume.Volume) (string, bool, error) {
+	device, err := p.machine.Device(v.Device)
+	if err != nil {
+		return "", false, volume.Errorf(volume.Internal, "volume %q: %w", v.ID, err)
+	}
+	for _, m := range table {
+		// btrfs has a device number of its own in the table, so there the source has to say it.
+		if m.Device == device.Number || (m.FSType == string(volume.Btrfs) && m.Source == v.Device) {
+			return m.Target, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+func (p *Pool) writes(volumes []volume.Volume) ([]host.Writes, error) {
+	writes := make([]host.Writes, len(volumes))
+	for i, v := range volumes {
+		w, err := p.machine.Writes(v.Device)
+		if err != nil {
+			return nil, err
+		}
+		writes[i] = w
+	}
+	return writes, nil
+}
+
+// unwritten says whether the volumes were left alone since before. The kind of its error is Busy.
+func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
+	after, err := p.writes(volumes)
+	if err != nil {
+		return err
+	}
+	for i, v := range volumes {
+		if before[i] != after[i] || after[i].InFlight > 0 {
+			return volume.Errorf(volume.Busy, "volume %q was written to as block device %s while it was copied, so the copy is not of one instant: try again, or detach it", v.ID, v.Device)
+		}
+	}
+	return nil
+}
+
+// thawAll thaws what a process that is gone may have left frozen.
+func (p *Pool) thawAll(ctx context.Context) error {
+	volumes, err := p.List(ctx, "", 0)
+	if err != nil {
+		return err
+	}
+	table, err := p.machine.Mounts()
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if !v.Attached() {
+			continue
+		}
+		if mountPoint, mounted, err := p.mountPoint(table, v); err != nil {
+			return err
+		} else if mounted {
+			if err := host.Thaw(mountPoint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// copyFile makes image hold the bytes of the file at path: by sharing its blocks, or by copying what
+// is not a hole.
+func (p *Pool) copyFile(ctx context.Context, image *os.File, path string, beat func() error) error {
+	from, err := os.Open(path)
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	defer from.Close() //nolint:errcheck // only read
+	shared, err := host.Reflink(image, from)
+	if err != nil || shared {
+		return wrap(p.name, err)
+	}
+	info, err := from.Stat()
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	if err := host.SetSize(image, volume.Size(info.Size())); err != nil {
+		return wrap(p.name, err)
+	}
+	return wrap(p.name, host.CopySparse(ctx, image, from, beat))
+}
+
+// canReflink tries it.
+func canReflink(dir string) (can bool, err error) {
+	var files [2]*os.File
+	for i := range files {
+		if files[i], err = os.CreateTemp(dir, "reflink-"); err != nil {
+			return false, err
+		}
+		defer func() { err = errors.Join(err, files[i].Close(), os.Remove(files[i].Name())) }()
+	}
+	return host.Reflink(files[0], files[1])
+}

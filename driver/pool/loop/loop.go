@@ -1,0 +1,172 @@
+// Package loop is a pool of image files in a directory. A volume is a directory of its own with the
+// image, a small record and a mark beside it, and is attached as a loop device with direct I/O. A
+// snapshot shares the blocks of its volume where the file system can do that (reflink), and is a
+// sparse copy where it cannot.
+//
+// Everything is made under a temporary name in the directory "new", synced, and renamed into its
+// place, so what has a name is whole. What lies in "new" when the pool is opened is what a crash cut
+// off, and is removed.
+package loop
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// unit is what sizes are rounded up to, in bytes: the largest block of a loop device.
+const unit = 4 * volume.KiB
+
+// Names of the directories in a pool.
+const (
+	volumesDir   = "volumes"
+	snapshotsDir = "snapshots"
+	groupsDir    = "groups"
+	newDir       = "new"
+)
+
+// Pool is a pool.Snapshotter in a directory. It is safe for concurrent use.
+type Pool struct {
+	name, node string
+	config     Config
+	machine    *host.Host
+	root       string      // where the directories are
+	own        *filesystem // the pool's own file system, nil where it has none
+	lock       *os.File    // nil while only inspected
+
+	reflinks  bool // images can share blocks
+	freesLate bool // space is given back only by host.SyncFilesystem
+
+	space  sync.Mutex             // held while space is looked for and taken
+	making map[string]volume.Size // bytes promised to what is being made, by its directory
+
+	instant sync.Mutex // held while volumes are frozen and copied
+}
+
+var _ pool.Snapshotter = (*Pool)(nil)
+
+// Open opens the pool of the given name on the given node, makes it where it is not there yet, and
+// removes what a crash left half made. Nobody else may have it open. The kind of its error is Invalid
+// for a configuration that cannot be met, Full where there is no room for it, and Unavailable where
+// another process has it.
+func Open(ctx context.Context, name, node string, c Config, machine *host.Host) (_ *Pool, err error) {
+	if err := c.Check(); err != nil {
+		return nil, wrap(name, err)
+	}
+	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
+		return nil, wrap(name, err)
+	}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}}
+	if err := p.takeLock(); err != nil {
+		return nil, wrap(name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = p.Close() // the error that is returned says more
+		}
+	}()
+	if c.SizeBytes > 0 {
+		if p.own, err = openFilesystem(ctx, c, machine); err != nil {
+			return nil, wrap(name, err)
+		}
+		p.root = p.own.mountPoint
+	}
+	if err := p.prepare(ctx); err != nil {
+		return nil, wrap(name, err)
+	}
+	return p, nil
+}
+
+// Inspect opens a pool only to look at it: Status, Get and the lists work, also while another process
+// has it open. The kind of its error is Unavailable where the pool is not there.
+func Inspect(_ context.Context, name, node string, c Config, machine *host.Host) (*Pool, error) {
+	if err := c.Check(); err != nil {
+		return nil, wrap(name, err)
+	}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}}
+	if c.SizeBytes > 0 {
+		p.root = filepath.Join(c.Directory, mountedName)
+	}
+	if _, err := os.Stat(filepath.Join(p.root, volumesDir)); err != nil {
+		return nil, wrap(name, volume.Errorf(volume.Unavailable, "there is no pool at %q now: start loam serve, which makes and mounts it (%w)", p.root, err))
+	}
+	return p, nil
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// Close lets another process open the pool, and unmounts its own file system unless a volume in it is
+// attached.
+func (p *Pool) Close() error {
+	var errs []error
+	if p.own != nil {
+		errs = append(errs, p.own.close())
+	}
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
+	}
+	return wrap(p.name, errors.Join(errs...))
+}
+
+// takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The
+// kernel lets go of it when the process ends, in whatever way.
+func (p *Pool) takeLock() error {
+	lock, err := os.OpenFile(filepath.Join(p.config.Directory, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		err = volume.Errorf(volume.Unavailable, "%q is open in another process: end that one first, or give each a directory of its own (%w)", p.config.Directory, err)
+		return errors.Join(err, lock.Close())
+	}
+	p.lock = lock
+	return nil
+}
+
+// prepare makes the directories, removes what is half made, and syncs the names of what is whole,
+// which a process that was killed may not have come to.
+func (p *Pool) prepare(ctx context.Context) error {
+	for _, name := range []string{volumesDir, snapshotsDir, groupsDir, newDir} {
+		if err := os.MkdirAll(filepath.Join(p.root, name), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := p.removeHalfMade(ctx); err != nil {
+		return err
+	}
+	var err error
+	if p.freesLate, err = host.FreesLate(p.root); err != nil {
+		return err
+	}
+	if p.reflinks, err = canReflink(filepath.Join(p.root, newDir)); err != nil {
+		return err
+	}
+	for _, name := range []string{volumesDir, snapshotsDir, groupsDir, newDir, "."} {
+		if err := host.SyncDirectory(filepath.Join(p.root, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) owns(id volume.ID) bool { return id.Node == p.node && id.Pool == p.name }
+
+func (p *Pool) missing(id volume.ID) error {
+	return volume.Errorf(volume.NotFound, "pool %q has no %q", p.name, id)
+}
+
+// wrap names the pool in an error that does not come from a call for one volume.
+func wrap(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return volume.Errorf(volume.KindOf(err), "pool %q: %w", name, err)
+}

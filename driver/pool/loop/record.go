@@ -1,0 +1,120 @@
+package loop
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Names of the files in the directory of a volume or snapshot.
+const (
+	imageName      = "image"         // the bytes; its size is the size of the volume
+	volumeRecord   = "volume.json"   // what was asked for
+	snapshotRecord = "snapshot.json" // what it was taken of
+	copyMark       = "copy"          // there where the image began as a copy, and may share blocks
+	freshMark      = "fresh"         // there while the mark is Fresh
+	formatMark     = "formatting"    // there while the mark is Formatting; neither: Used
+)
+
+// recordVersion is written into each record. One that is newer is not understood.
+const recordVersion = 1
+
+// record is what is kept of a volume or snapshot beside its bytes. It never changes. What does is
+// elsewhere: the size is the image's, and the mark is the name of a file.
+type record struct {
+	Version    int               `json:"version"`
+	Created    time.Time         `json:"created"`
+	FSType     volume.FSType     `json:"fsType,omitempty"`
+	Source     *volume.Source    `json:"source,omitempty"`
+	Parameters volume.Parameters `json:"parameters,omitzero"`
+	Claim      volume.Claim      `json:"claim,omitzero"`
+	Ephemeral  bool              `json:"ephemeral,omitempty"`
+	Volume     *volume.ID        `json:"volume,omitempty"` // of a snapshot: what it was taken of
+}
+
+// readRecord returns an error that is fs.ErrNotExist where there is no such file.
+func readRecord(path string) (record, error) {
+	var r record
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, volume.Errorf(volume.Internal, "%q is damaged: %w", path, err)
+	}
+	if r.Version != recordVersion {
+		return r, volume.Errorf(volume.Internal, "%q has version %d, and this loam knows %d", path, r.Version, recordVersion)
+	}
+	return r, nil
+}
+
+// write makes the record and the empty files named by marks in dir, and syncs them together with the
+// image and their directory. The syncs run side by side: a file system writes its log once for all
+// that ask at the same moment.
+func (r record) write(dir, name string, image *os.File, marks ...string) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // synced below
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	for _, mark := range marks {
+		f, err := os.OpenFile(filepath.Join(dir, mark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return together(file.Sync, image.Sync, func() error { return host.SyncDirectory(dir) })
+}
+
+// together calls all at once and joins their errors.
+func together(calls ...func() error) error {
+	errs := make([]error, len(calls))
+	var wait sync.WaitGroup
+	for i, call := range calls {
+		wait.Go(func() { errs[i] = call() })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// namesIn returns the names in a directory of the pool behind after, in order, at most limit of them
+// where it is not 0.
+func (p *Pool) namesIn(dir, after string, limit int) ([]string, error) {
+	d, err := os.Open(filepath.Join(p.root, dir))
+	if err != nil {
+		return nil, wrap(p.name, err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return nil, wrap(p.name, err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name <= after })
+	slices.Sort(names)
+	if limit > 0 && len(names) > limit {
+		names = names[:limit]
+	}
+	return names, nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

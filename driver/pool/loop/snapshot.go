@@ -1,0 +1,215 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// CreateSnapshot copies the images of all volumes at one instant into one directory, and renames that.
+func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
+	if !p.owns(spec.ID) {
+		return nil, p.missing(spec.ID)
+	}
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
+	existing, err := p.existing(spec)
+	if err != nil {
+		return nil, err
+	}
+	if len(existing) > 0 {
+		return inOrder(existing, spec), volume.FitsSpec(existing, spec)
+	}
+	temporary, final := "snapshot-"+spec.ID.Name, filepath.Join(p.root, snapshotsDir, spec.ID.Name)
+	if spec.Group {
+		temporary, final = "group-"+spec.ID.Name, filepath.Join(p.root, groupsDir, spec.ID.Name)
+	}
+	err = p.place(temporary, final, func(dir string) error { return p.capture(ctx, dir, spec) })
+	if err != nil {
+		return nil, err
+	}
+	taken, err := p.existing(spec)
+	return inOrder(taken, spec), err
+}
+
+// existing returns the snapshots that spec's name stands for now, none if it is free.
+func (p *Pool) existing(spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
+	var found []volume.Snapshot
+	var err error
+	if spec.Group {
+		found, err = p.members(spec.ID)
+	} else {
+		var s volume.Snapshot
+		s, _, err = p.readSnapshot(spec.ID)
+		found = []volume.Snapshot{s}
+	}
+	if volume.Is(err, volume.NotFound) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// member is one snapshot that is being taken.
+type member struct {
+	volume volume.Volume
+	dir    string // where its image and record go
+	image  *os.File
+}
+
+// capture makes all that belongs to a snapshot or group in dir.
+func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec) (err error) {
+	members := make([]member, len(spec.Volumes))
+	for i, id := range spec.Members() {
+		m := member{dir: dir}
+		if m.volume, _, err = p.read(spec.Volumes[i]); err != nil {
+			return err
+		}
+		if spec.Group {
+			m.dir = filepath.Join(dir, id.Name)
+			if err := os.Mkdir(m.dir, 0o700); err != nil {
+				return wrap(p.name, err)
+			}
+		}
+		if err := touch(filepath.Join(m.dir, copyMark)); err != nil {
+			return wrap(p.name, err)
+		}
+		if m.image, err = os.OpenFile(filepath.Join(m.dir, imageName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return wrap(p.name, err)
+		}
+		defer m.image.Close() //nolint:errcheck // synced with the record
+		members[i] = m
+	}
+	err = p.atOneInstant(ctx, spec.Volumes, func(beat func() error) error { return p.copyMembers(ctx, members, beat) })
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, m := range members {
+		r := record{Version: recordVersion, Created: now, FSType: m.volume.FSType, Volume: &m.volume.ID}
+		if err := r.write(m.dir, snapshotRecord, m.image); err != nil {
+			return wrap(p.name, err)
+		}
+	}
+	if spec.Group {
+		return wrap(p.name, host.SyncDirectory(dir))
+	}
+	return nil
+}
+
+// copyMembers takes the space that the copies may come to need, and copies.
+func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() error) error {
+	for _, m := range members {
+		path := filepath.Join(p.volumeDir(m.volume.ID.Name), imageName)
+		var written volume.Size
+		err := host.Extents(path, func(e host.Extent) {
+			if e.Written {
+				written += volume.Size(e.Bytes)
+			}
+		})
+		if err != nil {
+			return wrap(p.name, err)
+		}
+		if err := p.take(m.dir, written, nil); err != nil {
+			return err
+		}
+	}
+	for _, m := range members {
+		if err := p.copyFile(ctx, m.image, filepath.Join(p.volumeDir(m.volume.ID.Name), imageName), beat); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inOrder returns the snapshots in the order in which spec names their volumes.
+func inOrder(snapshots []volume.Snapshot, spec volume.SnapshotSpec) []volume.Snapshot {
+	slices.SortStableFunc(snapshots, func(a, b volume.Snapshot) int {
+		return slices.Index(spec.Volumes, a.Volume) - slices.Index(spec.Volumes, b.Volume)
+	})
+	return snapshots
+}
+
+// snapshotDir is where a snapshot is: alone, or in its group.
+type snapshotDir struct{ name, group, dir string }
+
+// snapshotDirs lists the snapshots of the pool in the order of their names.
+func (p *Pool) snapshotDirs() ([]snapshotDir, error) {
+	names, err := p.namesIn(snapshotsDir, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	dirs := make([]snapshotDir, 0, len(names))
+	for _, name := range names {
+		dirs = append(dirs, snapshotDir{name: name, dir: filepath.Join(p.root, snapshotsDir, name)})
+	}
+	groups, err := p.namesIn(groupsDir, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range groups {
+		members, err := p.namesIn(filepath.Join(groupsDir, group), "", 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range members {
+			dirs = append(dirs, snapshotDir{name: name, group: group, dir: filepath.Join(p.root, groupsDir, group, name)})
+		}
+	}
+	slices.SortFunc(dirs, func(a, b snapshotDir) int { return strings.Compare(a.name, b.name) })
+	return dirs, nil
+}
+
+// readSnapshot returns a snapshot, and where it is.
+func (p *Pool) readSnapshot(id volume.ID) (volume.Snapshot, string, error) {
+	if !p.owns(id) {
+		return volume.Snapshot{}, "", p.missing(id)
+	}
+	alone := snapshotDir{name: id.Name, dir: filepath.Join(p.root, snapshotsDir, id.Name)}
+	s, err := p.snapshotIn(alone)
+	if !volume.Is(err, volume.NotFound) {
+		return s, alone.dir, err
+	}
+	groups, err := p.namesIn(groupsDir, "", 0)
+	if err != nil {
+		return volume.Snapshot{}, "", err
+	}
+	for _, group := range groups {
+		in := snapshotDir{name: id.Name, group: group, dir: filepath.Join(p.root, groupsDir, group, id.Name)}
+		s, err := p.snapshotIn(in)
+		if !volume.Is(err, volume.NotFound) {
+			return s, in.dir, err
+		}
+	}
+	return volume.Snapshot{}, "", p.missing(id)
+}
+
+func (p *Pool) snapshotIn(d snapshotDir) (volume.Snapshot, error) {
+	id := volume.ID{Node: p.node, Pool: p.name, Name: d.name}
+	r, err := readRecord(filepath.Join(d.dir, snapshotRecord))
+	if errors.Is(err, fs.ErrNotExist) {
+		return volume.Snapshot{}, p.missing(id)
+	}
+	if err == nil && r.Volume == nil {
+		err = volume.Errorf(volume.Internal, "its record does not say what it was taken of")
+	}
+	if err != nil {
+		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
+	}
+	_, size, err := host.Identify(filepath.Join(d.dir, imageName))
+	if err != nil {
+		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
+	}
+	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType}, nil
+}

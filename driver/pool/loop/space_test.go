@@ -1,0 +1,147 @@
+package loop_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/host/hosttest"
+	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func freeBytes(t *testing.T, p *loop.Pool) volume.Size {
+	t.Helper()
+	s, err := p.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.FreeBytes
+}
+
+func TestReserveIsNeverGivenOut(t *testing.T) {
+	plain, _ := newPool(t, loop.Config{})
+	for what, c := range map[string]struct {
+		config loop.Config
+		kept   volume.Size
+	}{
+		"bytes":   {loop.Config{ReserveBytes: 100 * volume.MiB}, 100 * volume.MiB},
+		"percent": {loop.Config{ReservePercent: 25}, 512 * volume.MiB / 8}, // of less than 512 MiB, for the log is not counted
+	} {
+		p, _ := newPool(t, c.config)
+		if kept := freeBytes(t, plain) - freeBytes(t, p); kept < c.kept-volume.MiB {
+			t.Errorf("reserve in %s: %s are kept back", what, kept)
+		}
+		_, err := p.Create(t.Context(), volume.Spec{ID: id("a"), Size: volume.Range{RequiredBytes: freeBytes(t, p) + 3*volume.MiB}})
+		if !volume.Is(err, volume.Full) {
+			t.Errorf("reserve in %s: Create of more than is free: %v", what, err)
+		}
+	}
+}
+
+func TestSparsePoolPromisesNoMoreThanItHasUnlessTold(t *testing.T) {
+	plain, _ := newPool(t, loop.Config{Sparse: true})
+	free := freeBytes(t, plain)
+	create(t, plain, "a", free/4*3)
+	if _, err := plain.Create(t.Context(), volume.Spec{ID: id("b"), Size: volume.Range{RequiredBytes: free / 2}}); !volume.Is(err, volume.Full) {
+		t.Errorf("Create beyond the size of the pool: %v", err)
+	}
+	double, _ := newPool(t, loop.Config{Sparse: true, Overprovision: 2})
+	if got := freeBytes(t, double); got < 2*free-8*volume.MiB || got > 2*free+16*volume.MiB {
+		t.Errorf("with overprovision 2 %s are free, and %s without", got, free)
+	}
+	create(t, double, "a", free)
+	create(t, double, "b", free/2)
+	if _, err := double.Create(t.Context(), volume.Spec{ID: id("c"), Size: volume.Range{RequiredBytes: free}}); !volume.Is(err, volume.Full) {
+		t.Errorf("Create beyond the ratio: %v", err)
+	}
+}
+
+func TestWhatOthersPutIntoTheDirectoryCounts(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	c := loop.Config{Directory: t.TempDir()}
+	mountNew(t, "ext4", c.Directory)
+	p := open(t, c)
+	t.Cleanup(func() { closeAll(t, p) })
+	before := freeBytes(t, p)
+	run(t, "fallocate", "--length=200M", filepath.Join(c.Directory, "somebody-elses"))
+	if taken := before - freeBytes(t, p); taken < 200*volume.MiB || taken > 203*volume.MiB {
+		t.Errorf("another file of 200 MiB took %s of the pool", taken)
+	}
+	create(t, p, "a", freeBytes(t, p))
+	run(t, "rm", filepath.Join(c.Directory, "somebody-elses"))
+	if got := freeBytes(t, p); got < 190*volume.MiB {
+		t.Errorf("with the other file gone %s are free", got)
+	}
+}
+
+func TestSnapshotOwesOnlyWhatIsWritten(t *testing.T) {
+	p, _ := newPool(t, loop.Config{})
+	size := freeBytes(t, p) / 4 * 3
+	create(t, p, "a", size)
+	device := attach(t, p, "a", false)
+	run(t, "dd", "if=/dev/urandom", "of="+device, "bs=1M", "count=16", "oflag=direct", "status=none")
+	before := freeBytes(t, p)
+	snapshot := volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}}
+	if _, err := p.CreateSnapshot(t.Context(), snapshot); err != nil {
+		t.Fatal(err)
+	}
+	owed := before - freeBytes(t, p)
+	if owed < 16*volume.MiB || owed > 20*volume.MiB {
+		t.Errorf("a snapshot of 16 written MiB took %s", owed)
+	}
+	// What was owed is paid when the volume is written to, and no more.
+	run(t, "dd", "if=/dev/urandom", "of="+device, "bs=1M", "count=16", "oflag=direct", "status=none")
+	if paid := before - freeBytes(t, p); paid < owed-2*volume.MiB || paid > owed+2*volume.MiB {
+		t.Errorf("after writing the volume anew the snapshot takes %s, and %s before", paid, owed)
+	}
+	detach(t, p, "a")
+}
+
+func TestOwnFileSystemGrowsAndNeverShrinks(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	c := loop.Config{Directory: t.TempDir(), SizeBytes: 400 * volume.MiB}
+	p := open(t, c)
+	create(t, p, "a", 8*volume.MiB)
+	before := freeBytes(t, p)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.SizeBytes = 600 * volume.MiB
+	p = open(t, c)
+	if grown := freeBytes(t, p) - before; grown < 180*volume.MiB {
+		t.Errorf("200 MiB more gave %s", grown)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.SizeBytes = 500 * volume.MiB
+	if _, err := loop.Open(t.Context(), "fast", node, c, host.New(host.NewRunner())); !volume.Is(err, volume.Invalid) {
+		t.Errorf("Open with a smaller size: %v", err)
+	}
+	c.SizeBytes = 1 << 50
+	if _, err := loop.Open(t.Context(), "fast", node, c, host.New(host.NewRunner())); !volume.Is(err, volume.Full) && !volume.Is(err, volume.OutOfRange) {
+		t.Errorf("Open with an absurd size: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(c.Directory, "filesystem")); err != nil || info.Size() != int64(600*volume.MiB) {
+		t.Errorf("the file system's file is %v, %v", info, err)
+	}
+}
+
+func TestConfigurationThatCannotBeMetIsRefused(t *testing.T) {
+	for what, c := range map[string]loop.Config{
+		"relative directory":          {Directory: "pools/fast"},
+		"no directory":                {},
+		"size too small":              {Directory: "/x", SizeBytes: volume.MiB},
+		"negative size":               {Directory: "/x", SizeBytes: -1},
+		"overprovision, preallocated": {Directory: "/x", Overprovision: 2},
+		"overprovision below 1":       {Directory: "/x", Sparse: true, Overprovision: 0.5},
+		"reserve of all":              {Directory: "/x", ReservePercent: 100},
+		"reserve twice":               {Directory: "/x", ReservePercent: 5, ReserveBytes: 1},
+	} {
+		if err := c.Check(); !volume.Is(err, volume.Invalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
