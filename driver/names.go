@@ -1,0 +1,103 @@
+package driver
+
+import (
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// names is what a call holds while it is at work, each as "volume <name>", "snapshot <name>" or
+// "group <name>". A name stands for the thing in whatever pool it is, for a call that creates does
+// not say in which.
+type names struct {
+	reads     bool     // the call changes nothing and holds nothing
+	exclusive []string // nobody else may hold these
+	shared    []string // these are copied from, by any number of calls at once
+}
+
+// namesOf returns what a call with the given request holds. Every request of the CSI services that
+// are served is listed, so that a new one cannot be forgotten: one that is not is of the kind
+// Internal.
+func namesOf(req any) (names, error) {
+	var n names
+	switch r := req.(type) {
+	case *csi.GetPluginInfoRequest, *csi.GetPluginCapabilitiesRequest, *csi.ProbeRequest,
+		*csi.ValidateVolumeCapabilitiesRequest, *csi.ListVolumesRequest, *csi.GetCapacityRequest, *csi.ControllerGetCapabilitiesRequest,
+		*csi.ListSnapshotsRequest, *csi.GetSnapshotRequest, *csi.ControllerGetVolumeRequest,
+		*csi.ControllerGetVolumeHealthRequest, *csi.ControllerListVolumeHealthRequest,
+		*csi.GroupControllerGetCapabilitiesRequest, *csi.GetVolumeGroupSnapshotRequest,
+		*csi.NodeGetVolumeStatsRequest, *csi.NodeGetCapabilitiesRequest, *csi.NodeGetInfoRequest,
+		*csi.NodeGetVolumeHealthRequest, *csi.NodeGetStorageHealthRequest:
+		n.reads = true
+
+	case *csi.CreateVolumeRequest:
+		n.hold(aVolume, requested(r.GetName()))
+		n.share(aSnapshot, handled(r.GetVolumeContentSource().GetSnapshot().GetSnapshotId()))
+		n.share(aVolume, handled(r.GetVolumeContentSource().GetVolume().GetVolumeId()))
+	case *csi.DeleteVolumeRequest, *csi.ControllerPublishVolumeRequest, *csi.ControllerUnpublishVolumeRequest,
+		*csi.ControllerExpandVolumeRequest, *csi.ControllerModifyVolumeRequest,
+		*csi.NodeStageVolumeRequest, *csi.NodeUnstageVolumeRequest, *csi.NodePublishVolumeRequest, *csi.NodeUnpublishVolumeRequest,
+		*csi.NodeExpandVolumeRequest:
+		n.hold(aVolume, handled(r.(interface{ GetVolumeId() string }).GetVolumeId()))
+
+	case *csi.CreateSnapshotRequest:
+		n.hold(aSnapshot, requested(r.GetName()))
+		n.share(aVolume, handled(r.GetSourceVolumeId()))
+	case *csi.DeleteSnapshotRequest:
+		n.hold(aSnapshot, handled(r.GetSnapshotId()))
+
+	case *csi.CreateVolumeGroupSnapshotRequest:
+		group := requested(r.GetName())
+		n.hold(aGroup, group)
+		for _, handle := range r.GetSourceVolumeIds() {
+			n.share(aVolume, handled(handle))
+			n.hold(aSnapshot, volume.MemberName(group, handled(handle)))
+		}
+	case *csi.DeleteVolumeGroupSnapshotRequest:
+		n.hold(aGroup, handled(r.GetGroupSnapshotId()))
+		for _, handle := range r.GetSnapshotIds() {
+			n.hold(aSnapshot, handled(handle))
+		}
+
+	default:
+		return names{}, volume.Errorf(volume.Internal, "nobody has said what a call with a %T holds: driver/names.go must", req)
+	}
+	return n, nil
+}
+
+// The things that have names.
+const (
+	aVolume   = "volume "
+	aSnapshot = "snapshot "
+	aGroup    = "group "
+)
+
+func (n *names) hold(thing, name string) {
+	if name != "" {
+		n.exclusive = append(n.exclusive, thing+name)
+	}
+}
+
+func (n *names) share(thing, name string) {
+	if name != "" {
+		n.shared = append(n.shared, thing+name)
+	}
+}
+
+// requested returns the name of what is created under a CSI name. It is empty where that is missing:
+// there is nothing to hold, and the handler refuses it.
+func requested(name string) string {
+	if name == "" {
+		return ""
+	}
+	return volume.NameFor(name)
+}
+
+// handled returns the name of what has the given handle. An inline ephemeral volume's handle is the
+// kubelet's and not one of ours; the volume is named for it.
+func handled(handle string) string {
+	if id, err := volume.ParseID(handle); err == nil {
+		return id.Name
+	}
+	return requested(handle)
+}

@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// stopTimeout is how long calls and work get to end once the server was told to stop. It is the time
+// that the kubelet gives a pod by default. What has not ended then dies with the process, which
+// pools survive (driver/pool).
+const stopTimeout = 30 * time.Second
+
+// Config says what a Server serves, and where.
+type Config struct {
+	Endpoint   string // unix:///path, unix:/path or a path: the socket (CSI_ENDPOINT in the spec)
+	Version    string // of this build; the vendor_version of the plugin, which must not be empty
+	Controller csi.ControllerServer
+	Group      csi.GroupControllerServer
+	Node       csi.NodeServer // a service that is nil is not served: UNIMPLEMENTED
+
+	// Ready says whether calls can succeed; nil: always. An error of the kind volume.Unavailable
+	// means "not yet", any other one that something is broken.
+	Ready func(context.Context) error
+
+	// Pools is asked for each scrape of the metrics; nil: none. A pool that cannot be read is best
+	// returned with Healthy false. What comes with an error is shown all the same.
+	Pools func(context.Context) ([]volume.PoolStatus, error)
+
+	HTTPAddress string // host:port of /metrics and /healthz; off where empty
+}
+
+// Server is the driver on its socket.
+type Server struct {
+	config   Config
+	socket   *socket
+	http     net.Listener // nil: off
+	metrics  *metrics
+	gate     *gate
+	patience time.Duration
+}
+
+// New checks the configuration and claims the socket, which only this user may open, and the HTTP
+// address. Nothing is answered before Serve. A socket that nobody listens on is removed. The kind of
+// its error is Invalid for a configuration that cannot be, InUse where somebody else has the socket
+// or the address.
+func New(c Config) (*Server, error) {
+	if c.Version == "" {
+		return nil, volume.Errorf(volume.Invalid, "the driver has no version: CSI demands one")
+	}
+	path, err := socketPath(c.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, metrics: newMetrics(c.Version, c.Pools), gate: newGate(), patience: stopTimeout}
+	if s.socket, err = claim(path); err != nil {
+		return nil, err
+	}
+	if c.HTTPAddress == "" {
+		return s, nil
+	}
+	if s.http, err = net.Listen("tcp", c.HTTPAddress); err != nil {
+		err = volume.Errorf(volume.InUse, "metrics address %q: %w", c.HTTPAddress, err)
+		return nil, errors.Join(err, s.socket.release())
+	}
+	return s, nil
+}
+
+// Serve answers calls until ctx ends. Then it takes no new ones, lets those at work end, also work
+// whose caller has left, and removes the socket if it is still its own. Its error names the work that
+// had not ended after 30 seconds. The logger of ctx is the one that calls are logged with. A Server
+// serves once.
+func (s *Server) Serve(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	web := s.serveHTTP(logger)
+	server := s.grpcServer(logger)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.socket) }()
+	logger.Info("serving", "socket", s.socket.path, "version", s.config.Version)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping", "socket", s.socket.path)
+	case err = <-served:
+		err = volume.Errorf(volume.Internal, "socket %q: serving ended: %w", s.socket.path, err)
+	}
+	// The claim stands until the work has ended: a process that takes over must not begin before.
+	return errors.Join(err, s.stop(server), closeHTTP(web), s.socket.release())
+}
+
+func (s *Server) grpcServer(logger klog.Logger) *grpc.Server {
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor( // their order is explained in doc.go
+		logCalls(logger), s.metrics.count, answerStatus, s.gate.hold, s.metrics.track, guard))
+	csi.RegisterIdentityServer(server, &identity{version: s.config.Version, ready: s.config.Ready})
+	if s.config.Controller != nil {
+		csi.RegisterControllerServer(server, s.config.Controller)
+	}
+	if s.config.Group != nil {
+		csi.RegisterGroupControllerServer(server, s.config.Group)
+	}
+	if s.config.Node != nil {
+		csi.RegisterNodeServer(server, s.config.Node)
+	}
+	return server
+}
+
+// stop lets calls and work end, for as long as the server's patience lasts.
+func (s *Server) stop(server *grpc.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); server.GracefulStop() }()
+	var err error
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		err = fmt.Errorf("stopped while calls had not been answered after %s", s.patience)
+		server.Stop()
+	}
+	return errors.Join(err, s.gate.drain(ctx))
+}
+
+func closeHTTP(web *http.Server) error {
+	if web == nil {
+		return nil
+	}
+	return web.Close()
+}
