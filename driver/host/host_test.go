@@ -1,0 +1,186 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/host/hosttest"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// holdEnv makes this test binary freeze the file system at its value, say so, and hold it.
+const holdEnv = "LOAM_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if host.Watchdog(os.Args) {
+		return
+	}
+	if mountPoint := os.Getenv(holdEnv); mountPoint != "" {
+		if _, err := host.Freeze(context.Background(), []string{mountPoint}); err != nil {
+			panic(err)
+		}
+		_, _ = os.Stdout.WriteString("held\n")
+		select {}
+	}
+	os.Exit(hosttest.LeaveNothing(m.Run))
+}
+
+// command runs a command that the test needs.
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// device makes a loop device until the test ends.
+func device(t *testing.T, size volume.Size) string {
+	t.Helper()
+	hosttest.NeedsRoot(t)
+	h, file := host.New(host.NewRunner()), filepath.Join(t.TempDir(), "file")
+	f, err := os.Create(file)
+	if err == nil {
+		err = errors.Join(f.Truncate(int64(size)), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := h.AttachLoop(t.Context(), file, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, _, err := host.Identify(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.DetachLoop(context.Background(), path, identity); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+// mounted makes and mounts a file system until the test ends.
+func mounted(t *testing.T) string {
+	t.Helper()
+	path, dir := device(t, 64*volume.MiB), t.TempDir()
+	command(t, "mkfs.ext4", "-q", path)
+	command(t, "mount", path, dir)
+	t.Cleanup(func() { command(t, "umount", dir) })
+	return dir
+}
+
+// writable reports whether a file can be written at dir before the deadline.
+func writable(dir string, within time.Duration) bool {
+	done := make(chan error, 1)
+	go func() { done <- os.WriteFile(filepath.Join(dir, "probe"), []byte("x"), 0o600) }()
+	select {
+	case err := <-done:
+		return err == nil
+	case <-time.After(within):
+		return false
+	}
+}
+
+func TestRunnerTellsWhatAndHowACommandFailed(t *testing.T) {
+	r := host.NewRunner()
+	out, err := r.Run(t.Context(), host.Command{Name: "cat", Stdin: []byte("secret")})
+	if err != nil || string(out) != "secret" {
+		t.Errorf("cat answered %q, %v", out, err)
+	}
+	var exit *host.ExitError
+	_, err = r.Run(t.Context(), host.Command{Name: "sh", Args: []string{"-c", "echo oh >&2; echo no >&2; exit 3"}, Stdin: []byte("secret")})
+	if !errors.As(err, &exit) || exit.Code != 3 || exit.Stderr != "oh no" || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a command that fails: %v", err)
+	}
+	_, err = r.Run(t.Context(), host.Command{Name: "no-such-command-of-loam"})
+	if !volume.Is(err, volume.Internal) || !strings.Contains(err.Error(), "not installed") {
+		t.Errorf("a command that is not there: %v", err)
+	}
+	start := time.Now()
+	_, err = r.Run(t.Context(), host.Command{Name: "sleep", Args: []string{"60"}, Timeout: 50 * time.Millisecond})
+	if err == nil || !strings.Contains(err.Error(), "killed") || time.Since(start) > 30*time.Second {
+		t.Errorf("a command that hangs: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = r.Run(ctx, host.Command{Name: "true"}); err != nil {
+		t.Errorf("a caller that has gone ended the command: %v", err)
+	}
+}
+
+func TestSecondFreezeIsBusyAndThawEndsTheFirst(t *testing.T) {
+	dir := mounted(t)
+	frozen, err := host.Freeze(t.Context(), []string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.Freeze(t.Context(), []string{dir}); !volume.Is(err, volume.Busy) {
+		t.Errorf("a second Freeze: %v", err)
+	}
+	if err := frozen.Beat(); err != nil {
+		t.Error(err)
+	}
+	written := make(chan bool, 1)
+	go func() { written <- writable(dir, time.Minute) }()
+	select {
+	case <-written:
+		t.Error("a frozen file system took a write")
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := frozen.Thaw(); err != nil {
+		t.Error(err)
+	}
+	if !<-written {
+		t.Error("a thawed file system takes no write")
+	}
+	if err := host.Thaw(dir); err != nil {
+		t.Errorf("Thaw of what is not frozen: %v", err)
+	}
+}
+
+func TestFreezeOfAllOrNone(t *testing.T) {
+	dir := mounted(t)
+	if _, err := host.Freeze(t.Context(), []string{dir, filepath.Join(t.TempDir(), "nothing")}); err == nil {
+		t.Error("Freeze of a path that is not there succeeded")
+	}
+	if !writable(dir, 10*time.Second) {
+		t.Error("the file system that could be frozen is left frozen")
+	}
+}
+
+// Whoever froze it may die in any way; the watchdog thaws.
+func TestWatchdogThawsWhenItsParentIsKilled(t *testing.T) {
+	dir := mounted(t)
+	holder := exec.Command("/proc/self/exe")
+	holder.Env = append(os.Environ(), holdEnv+"="+dir)
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	held := make([]byte, len("held\n"))
+	if _, err := out.Read(held); err != nil || string(held) != "held\n" {
+		t.Fatalf("the holder said %q, %v", held, err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Wait() // it was killed
+	if !writable(dir, 8*time.Second) {
+		_ = host.Thaw(dir)
+		t.Error("the file system is still frozen")
+	}
+}
