@@ -4,6 +4,8 @@
 package controller
 
 import (
+	"sync"
+
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"github.com/loam-storage/loam/driver/pool"
@@ -21,6 +23,7 @@ type Server struct {
 	csi.UnimplementedGroupControllerServer
 	pools      *pool.Set
 	maxVolumes int
+	attaching  sync.Mutex // held from counting what is attached to attaching one more
 }
 
 // New returns the services over the given pools.

@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/capability"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// CreateVolume makes a volume, empty or as a copy of a snapshot or of another volume.
+func (s *Server) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	spec, err := parseCreate(req)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.place(ctx, req.GetName(), spec, req.GetAccessibilityRequirements())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSource(ctx, p, spec); err != nil {
+		return nil, err
+	}
+	spec.ID = s.id(p, req.GetName())
+	v, err := p.Create(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &csi.CreateVolumeResponse{Volume: s.volume(v)}, nil
+}
+
+// parseCreate reads everything of the request but its place. The ID is left open.
+func parseCreate(req *csi.CreateVolumeRequest) (spec volume.Spec, err error) {
+	if err := volume.CheckRequestName(req.GetName()); err != nil {
+		return spec, err
+	}
+	accesses, err := capability.ParseAll(req.GetVolumeCapabilities())
+	if err != nil {
+		return spec, err
+	}
+	if spec.FSType, err = fsTypeOf(accesses); err != nil {
+		return spec, err
+	}
+	if spec.Parameters, spec.Claim, err = parseParameters(req.GetParameters(), req.GetMutableParameters()); err != nil {
+		return spec, err
+	}
+	spec.Size = parseRange(req.GetCapacityRange())
+	if err := spec.Size.Check(); err != nil {
+		return spec, err
+	}
+	spec.Source, err = parseSource(req.GetVolumeContentSource())
+	return spec, err
+}
+
+// fsTypeOf returns the one file system that all accesses agree on, empty where none names one. The
+// kind of its error is Invalid.
+func fsTypeOf(accesses []volume.Access) (volume.FSType, error) {
+	var fsType volume.FSType
+	for _, a := range accesses {
+		if a.FSType != "" && fsType != "" && a.FSType != fsType {
+			return "", volume.Errorf(volume.Invalid, "volume capabilities ask for %s and for %s: a volume has one file system", fsType, a.FSType)
+		}
+		if a.FSType != "" {
+			fsType = a.FSType
+		}
+	}
+	return fsType, nil
+}
+
+func parseRange(r *csi.CapacityRange) volume.Range {
+	return volume.Range{RequiredBytes: volume.Size(r.GetRequiredBytes()), LimitBytes: volume.Size(r.GetLimitBytes())}
+}
+
+// parseSource reads what to copy. The kind of its error is Invalid, or NotFound for a handle that
+// cannot exist.
+func parseSource(c *csi.VolumeContentSource) (*volume.Source, error) {
+	if c == nil {
+		return nil, nil
+	}
+	var kind volume.SourceKind
+	var field, handle string
+	switch c.GetType().(type) {
+	case *csi.VolumeContentSource_Snapshot:
+		kind, field, handle = volume.FromSnapshot, "volume_content_source.snapshot.snapshot_id", c.GetSnapshot().GetSnapshotId()
+	case *csi.VolumeContentSource_Volume:
+		kind, field, handle = volume.FromVolume, "volume_content_source.volume.volume_id", c.GetVolume().GetVolumeId()
+	default:
+		return nil, volume.Errorf(volume.Invalid, "volume_content_source names neither a snapshot nor a volume")
+	}
+	if err := required(field, handle); err != nil {
+		return nil, err
+	}
+	id, err := volume.ParseID(handle)
+	if err != nil {
+		return nil, err
+	}
+	return &volume.Source{Kind: kind, ID: id}, nil
+}
+
+// checkSource says whether a copy of the source can have the file system asked for, which it will
+// bring along. The kind of its error is Invalid. A source that cannot be read is for the pool to
+// judge: where the copy was made before, it needs no source any more.
+func checkSource(ctx context.Context, p pool.Pool, spec volume.Spec) error {
+	if spec.Source == nil || spec.FSType == "" {
+		return nil
+	}
+	var has volume.FSType
+	if spec.Source.Kind == volume.FromVolume {
+		if v, err := p.Get(ctx, spec.Source.ID); err == nil {
+			has = v.FSType
+		}
+	} else if snapshots, ok := p.(pool.Snapshotter); ok {
+		if sn, err := snapshots.GetSnapshot(ctx, spec.Source.ID); err == nil {
+			has = sn.FSType
+		}
+	}
+	if has != "" && has != spec.FSType {
+		return volume.Errorf(volume.Invalid, "%s has the file system %s, and a copy of it cannot have %s", spec.Source, has, spec.FSType)
+	}
+	return nil
+}

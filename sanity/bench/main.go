@@ -1,0 +1,142 @@
+// Command bench measures loam against the bare system calls and commands that do the same work, in
+// one run and in turn, and prints the ratios as a table. It needs root, fio, and some 30 GiB below
+// the directory given with -dir. The exit code is 1 where a figure misses its bound.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+)
+
+func main() {
+	if len(os.Args) > 1 && host.Watchdog(os.Args) {
+		return
+	}
+	dir := flag.String("dir", "/var/tmp", "directory to work in")
+	only := flag.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ","))
+	rounds := flag.Int("rounds", 15, "how often each pair is measured")
+	fioTime := flag.Duration("fio", 4*time.Second, "how long each fio run takes")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	missed, err := run(ctx, *dir, *only, settings{rounds: *rounds, fioTime: *fioTime})
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	case missed > 0:
+		os.Exit(1)
+	}
+}
+
+// settings says how long to measure.
+type settings struct {
+	rounds  int
+	fioTime time.Duration
+}
+
+// measurements are the parts of the table, each with rows of its own.
+var measurements = []struct {
+	name string
+	run  func(*bench) ([]row, error)
+}{
+	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+}
+
+func names() []string {
+	var all []string
+	for _, m := range measurements {
+		all = append(all, m.name)
+	}
+	return all
+}
+
+// row is one figure beside its bound.
+type row struct {
+	what   string
+	figure string
+	bound  string
+	met    bool
+	note   string
+}
+
+func run(ctx context.Context, dir, only string, s settings) (missed int, err error) {
+	if os.Geteuid() != 0 {
+		return 0, errors.New("needs root, for loop devices and mounts")
+	}
+	b, err := prepare(ctx, dir, s)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	fmt.Printf("%-58s %-28s %-12s %s\n", "what", "figure", "bound", "met")
+	for _, m := range measurements {
+		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
+			continue
+		}
+		rows, err := m.run(b)
+		if err != nil {
+			return missed, fmt.Errorf("%s: %w", m.name, err)
+		}
+		for _, r := range rows {
+			met := "yes"
+			if !r.met {
+				met = "NO"
+				missed++
+			}
+			fmt.Printf("%-58s %-28s %-12s %s\n", r.what, r.figure, r.bound, met)
+			if r.note != "" {
+				fmt.Printf("    %s\n", r.note)
+			}
+		}
+	}
+	return missed, nil
+}
+
+// median returns the middle of the durations.
+func median(d []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(d))
+	return sorted[len(sorted)/2]
+}
+
+// pairs runs ours and bare in turn and returns the ratio of their medians as a row.
+func pairs(b *bench, what string, bound float64, ours, bare func(round int) error) (row, error) {
+	var us, them []time.Duration
+	for i := range b.rounds + 1 {
+		for _, one := range []struct {
+			do   func(int) error
+			took *[]time.Duration
+		}{{ours, &us}, {bare, &them}} {
+			start := time.Now()
+			if err := one.do(i); err != nil {
+				return row{}, fmt.Errorf("%s: %w", what, err)
+			}
+			if i > 0 { // the first round warms up
+				*one.took = append(*one.took, time.Since(start))
+			}
+		}
+	}
+	return ratio(what, bound, median(us), median(them)), nil
+}
+
+func ratio(what string, bound float64, us, them time.Duration) row {
+	r := float64(us) / float64(them)
+	return row{what: what, figure: fmt.Sprintf("%.2f (%s / %s)", r, round(us), round(them)), bound: fmt.Sprintf("<= %.2f", bound), met: r <= bound}
+}
+
+func round(d time.Duration) time.Duration {
+	if d > 10*time.Millisecond {
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
