@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func (h *Host) Zero(ctx context.Context, device string) error {
 		return failed("zero", device, err)
 	}
 	defer f.Close() //nolint:errcheck // synced below
-	size, err := f.Seek(0, os.SEEK_END)
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return failed("zero", device, err)
 	}

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,20 +35,24 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	return p.Get(ctx, spec.ID)
+	v, _, err = p.read(spec.ID) // it cannot be attached yet
+	return v, err
 }
 
 // place has something made in a new directory and gives it its name, durably. On failure nothing is
 // left of it.
 func (p *Pool) place(temporary, final string, makeIn func(dir string) error) error {
 	dir := filepath.Join(p.root, newDir, temporary)
-	if err := removeTree(dir); err != nil { // a failed call may have left it
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) { // a failed call could not remove it
+		if err = removeTree(dir); err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil {
 		return wrap(p.name, err)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return wrap(p.name, err)
-	}
-	err := makeIn(dir)
+	err = makeIn(dir)
 	err = p.letGo(dir, func() error {
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -57,8 +56,8 @@ func readRecord(path string) (record, error) {
 }
 
 // write makes the record and the empty files named by marks in dir, and syncs them together with the
-// image and their directory. The syncs run side by side: a file system writes its log once for all
-// that ask at the same moment.
+// image and their directory. The record is first: it is the only one with data to write, and a file
+// system that writes its log for that has no more to do for the others.
 func (r record) write(dir, name string, image *os.File, marks ...string) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -73,23 +72,17 @@ func (r record) write(dir, name string, image *os.File, marks ...string) error {
 		return err
 	}
 	for _, mark := range marks {
-		f, err := os.OpenFile(filepath.Join(dir, mark), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err := touch(filepath.Join(dir, mark)); err != nil {
 			return err
 		}
 	}
-	return together(file.Sync, image.Sync, func() error { return host.SyncDirectory(dir) })
-}
-
-// together calls all at once and joins their errors.
-func together(calls ...func() error) error {
-	errs := make([]error, len(calls))
-	var wait sync.WaitGroup
-	for i, call := range calls {
-		wait.Go(func() { errs[i] = call() })
+	if err := file.Sync(); err != nil {
+		return err
 	}
-	wait.Wait()
-	return errors.Join(errs...)
+	if err := image.Sync(); err != nil {
+		return err
+	}
+	return host.SyncDirectory(dir)
 }
 
 // namesIn returns the names in a directory of the pool behind after, in order, at most limit of them

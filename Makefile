@@ -1,0 +1,41 @@
+# run    builds loam and takes a volume through its whole life on this machine (needs root)
+# test   vet and all tests with the race detector; without root, those that need it are skipped by name
+# bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp)
+# lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
+# build  bin/loam, a static binary
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+ARGS :=
+
+.PHONY: run test bench lint build tools-%
+.DEFAULT_GOAL := run
+
+run: tools-run build
+	@if [ "$$(id -u)" != 0 ]; then echo "make run needs root, for loop devices and mounts: sudo bin/loam try" >&2; exit 1; fi
+	bin/loam try $(ARGS)
+
+test: tools-test
+	go vet ./...
+	go test -json -race -timeout 60m $(ARGS) ./... | go run ./sanity/summary
+
+bench: tools-bench
+	go run ./sanity/bench $(ARGS)
+
+lint: tools-lint
+	go run $(GOLANGCI) run ./...
+	@vulnerabilities=$$(go run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
+	if [ $$code = 1 ] && grep -q 'fetching vulnerabilities' <<<"$$vulnerabilities"; then \
+		echo "govulncheck did not run: its database cannot be reached from here"; \
+	else echo "$$vulnerabilities"; exit $$code; fi
+
+build: tools-build
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.linkedVersion=$(VERSION)" -o bin/loam ./cmd/loam
+
+tools-%:
+	@sanity/install-tools.sh $*

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// defaultConfig is what holds where no file is given. It works on any Linux host with room for it.
+const defaultConfig = `
+pools:
+  - name: default
+    loop: {directory: /var/lib/loam/default, size: 50Gi}
+`
+
+// maxConfigBytes bounds the file. A large one is not a configuration.
+const maxConfigBytes = 1 << 20
+
+// config is a configuration that was checked.
+type config struct {
+	Node       string // as in handles and in the topology
+	MaxVolumes int    // how many volumes may be attached at once; 0 for no limit
+	Pools      []poolConfig
+}
+
+// poolConfig is one pool. A further kind of pool is one more field here, one more key in
+// parsePool, and one more case in open and inspect.
+type poolConfig struct {
+	Name string
+	Loop loop.Config
+}
+
+func (p poolConfig) open(ctx context.Context, node string, machine *host.Host) (pool.Pool, error) {
+	return loop.Open(ctx, p.Name, node, p.Loop, machine)
+}
+
+// inspect opens the pool only to look at it, which also works while another process has it open.
+func (p poolConfig) inspect(ctx context.Context, node string, machine *host.Host) (pool.Pool, error) {
+	return loop.Inspect(ctx, p.Name, node, p.Loop, machine)
+}
+
+// readConfig reads the file at path, or the default configuration where path is empty. The kind of
+// its error is Invalid.
+func readConfig(path string) (config, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return config{}, fmt.Errorf("what this machine is called: %w", err)
+	}
+	if path == "" {
+		return parseConfig([]byte(defaultConfig), hostname)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return config{}, volume.Errorf(volume.Invalid, "configuration: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxConfigBytes+1))
+	if err := errors.Join(err, file.Close()); err != nil {
+		return config{}, volume.Errorf(volume.Invalid, "configuration %q: %w", path, err)
+	}
+	c, err := parseConfig(text, hostname)
+	if err != nil {
+		return config{}, volume.Errorf(volume.Invalid, "configuration %q: %w", path, err)
+	}
+	return c, nil
+}
+
+// nodePattern is what a machine may be called (RFC 1123, and capitals). volume.NodeName shortens it.
+var nodePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
+
+// parseConfig reads and checks all of a configuration before anything is done with it. Every error
+// names the key, and the pool where it is in one. The kind of its error is Invalid.
+func parseConfig(text []byte, hostname string) (config, error) {
+	top, err := readYAML(text, "node", "maxVolumes", "pools")
+	if err != nil {
+		return config{}, volume.Errorf(volume.Invalid, "%w", err)
+	}
+	node, nodeErr := top.text("node")
+	if node == "" {
+		node = hostname
+	} else if !nodePattern.MatchString(node) {
+		nodeErr = top.wrong("node", "%.128q cannot be the name of a machine", node)
+	}
+	maxVolumes, maxErr := top.number("maxVolumes", 0, 1<<20)
+	pools, poolsErr := parsePools(top)
+	c := config{Node: volume.NodeName(node), MaxVolumes: int(maxVolumes), Pools: pools}
+	if err := errors.Join(nodeErr, maxErr, poolsErr); err != nil {
+		return config{}, volume.Errorf(volume.Invalid, "%w", err)
+	}
+	return c, nil
+}
+
+func parsePools(top section) ([]poolConfig, error) {
+	list, err := top.list("pools")
+	if err != nil {
+		return nil, err
+	}
+	var pools []poolConfig
+	var errs []error
+	for i, raw := range list {
+		p, err := parsePool(fmt.Sprintf("pools[%d]", i), raw)
+		if err == nil {
+			err = apart(p, pools)
+		}
+		pools, errs = append(pools, p), append(errs, err)
+	}
+	return pools, errors.Join(errs...)
+}
+
+func parsePool(where string, raw []byte) (poolConfig, error) {
+	s, err := newSection(where, raw)
+	if err != nil {
+		return poolConfig{}, err
+	}
+	p := poolConfig{}
+	if p.Name, err = s.text("name"); err != nil {
+		return p, err
+	}
+	if p.Name == "" {
+		return p, s.wrong("name", "is missing")
+	}
+	if err := volume.CheckPoolName(p.Name); err != nil {
+		return p, s.wrong("name", "%w", err)
+	}
+	s.where = fmt.Sprintf("pool %q", p.Name)
+	if err := s.only("name", "loop"); err != nil {
+		return p, err
+	}
+	if !s.has("loop") {
+		return p, s.wrong("loop", "is missing: it says where the pool is, as in \"loop: {directory: /var/lib/loam/%s}\"", p.Name)
+	}
+	p.Loop, err = parseLoop(s)
+	return p, err
+}
+
+func parseLoop(pool section) (loop.Config, error) {
+	s, err := newSection(pool.where+": loop", pool.values["loop"])
+	if err != nil {
+		return loop.Config{}, err
+	}
+	if err := s.only("directory", "size", "allocation", "overprovision", "reserve"); err != nil {
+		return loop.Config{}, err
+	}
+	directory, dirErr := s.directory()
+	size, sizeErr := s.size("size")
+	sparse, sparseErr := s.sparse()
+	overprovision, overErr := s.ratio("overprovision")
+	reserve, percent, reserveErr := s.reserve()
+	if err := errors.Join(dirErr, sizeErr, sparseErr, overErr, reserveErr); err != nil {
+		return loop.Config{}, err
+	}
+	c := loop.Config{
+		Directory: directory, SizeBytes: size, Sparse: sparse, Overprovision: overprovision,
+		ReserveBytes: reserve, ReservePercent: percent,
+	}
+	if err := c.Check(); err != nil {
+		return loop.Config{}, fmt.Errorf("%s: %w", s.where, err)
+	}
+	return c, nil
+}
+
+// apart says whether p can stand beside the pools before it: no name twice, and no directory in
+// another one's.
+func apart(p poolConfig, before []poolConfig) error {
+	for _, other := range before {
+		if p.Name == other.Name {
+			return fmt.Errorf("pool %q: name: there are two pools of that name", p.Name)
+		}
+		if other.Loop.Directory != "" && (within(p.Loop.Directory, other.Loop.Directory) || within(other.Loop.Directory, p.Loop.Directory)) {
+			return fmt.Errorf("pool %q: loop: directory: %q and %q of pool %q are not apart from each other", p.Name, p.Loop.Directory, other.Loop.Directory, other.Name)
+		}
+	}
+	return nil
+}
+
+func within(path, parent string) bool {
+	relative, err := filepath.Rel(parent, path)
+	return err == nil && relative != ".." && !strings.HasPrefix(relative, "../")
+}

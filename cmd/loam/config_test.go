@@ -1,0 +1,164 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// inLoop is a configuration of one pool with the given keys.
+func inLoop(keys string) string {
+	return "pools: [{name: fast, loop: {" + keys + "}}]"
+}
+
+func TestConfigurationBecomesOneValue(t *testing.T) {
+	one := func(c loop.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", Loop: c}}} }
+	for text, want := range map[string]config{
+		defaultConfig:                 {Node: "n1", Pools: []poolConfig{{Name: "default", Loop: loop.Config{Directory: "/var/lib/loam/default", SizeBytes: 50 * volume.GiB}}}},
+		inLoop("directory: /a"):       one(loop.Config{Directory: "/a"}),
+		inLoop("directory: /a/../b/"): one(loop.Config{Directory: "/b"}),
+		inLoop("directory: /a, size: 1.5Gi, allocation: preallocated"):               one(loop.Config{Directory: "/a", SizeBytes: 3 * volume.GiB / 2}),
+		inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 1.5, ReservePercent: 5}),
+		inLoop("directory: /a, allocation: sparse, overprovision: 2, reserve: 10Gi"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 2, ReserveBytes: 10 * volume.GiB}),
+		inLoop("directory: /a, reserve: 10%"):                                        one(loop.Config{Directory: "/a", ReservePercent: 10}),
+		"---\n# two\nnode: web-7\nmaxVolumes: 3\npools:\n- {name: a, loop: {directory: /a}}\n- {name: b, loop: {directory: /ab}}\n": {Node: "web-7", MaxVolumes: 3, Pools: []poolConfig{
+			{Name: "a", Loop: loop.Config{Directory: "/a"}}, {Name: "b", Loop: loop.Config{Directory: "/ab"}}}},
+	} {
+		got, err := parseConfig([]byte(text), "n1")
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("parseConfig(%s) = %+v, %v\nwant %+v", text, got, err, want)
+		}
+	}
+}
+
+func TestLongNamesOfMachinesAreShortened(t *testing.T) {
+	long := strings.Repeat("node.", 20) + "example"
+	got, err := parseConfig([]byte("node: "+long+"\n"+inLoop("directory: /a")), "n1")
+	if want := volume.NodeName(long); err != nil || got.Node != want || len(want) > volume.MaxNodeBytes {
+		t.Errorf("node = %q, %v; want %q", got.Node, err, want)
+	}
+}
+
+// Every error names the pool and the key.
+func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
+	for text, says := range map[string]string{
+		"":                                    "mapping",
+		"[]":                                  "mapping",
+		"pools: []":                           "pools: name at least one",
+		"pools:":                              "pools: name at least one",
+		"{":                                   "YAML",
+		"node: x":                             "pools",
+		defaultConfig + "---\n":               "more than one YAML document",
+		defaultConfig + "...\npools: x":       "more than one YAML document",
+		strings.Repeat("#", maxConfigBytes+1): "more than",
+		"Node: x\n" + inLoop("directory: /a"): `key "Node" is unknown`,
+		"pool: x\n" + inLoop("directory: /a"): `key "pool" is unknown`,
+		"node: x\nnode: y\n" + inLoop("directory: /a"): `"node" already set`,
+		"node: no\n" + inLoop("directory: /a"):         "node: false is not a text",
+		"node: 010\n" + inLoop("directory: /a"):        "node: 8 is not a text",
+		"node: a/b\n" + inLoop("directory: /a"):        `node: "a/b"`,
+		"node: ''\n" + inLoop("directory: /a"):         "node: is empty",
+		"maxVolumes: -1\n" + inLoop("directory: /a"):   "maxVolumes: -1",
+		"maxVolumes: 1.5\n" + inLoop("directory: /a"):  "maxVolumes: 1.5",
+		"maxVolumes: '3'\n" + inLoop("directory: /a"):  `maxVolumes: "3"`,
+		"pools: [3]":                                     "pools[0]: 3 is not a mapping",
+		"pools: [{loop: {directory: /a}}]":               "pools[0]: name: is missing",
+		"pools: [{name: 'A b', loop: {directory: /a}}]":  "pools[0]: name: pool name",
+		"pools: [{name: fast}]":                          `pool "fast": loop: is missing`,
+		"pools: [{name: fast, loop: }]":                  `pool "fast": loop: null is not a mapping`,
+		"pools: [{name: fast, lvm: {volumeGroup: vg0}}]": `pool "fast": key "lvm" is unknown`,
+		inLoop(""):                                                                       `pool "fast": loop: directory: is missing`,
+		inLoop("directroy: /a"):                                                          `pool "fast": loop: key "directroy" is unknown`,
+		inLoop("Directory: /a"):                                                          `pool "fast": loop: key "Directory" is unknown`,
+		inLoop("directory: /a, directory: /b"):                                           `"directory" already set`,
+		inLoop("directory: a"):                                                           `pool "fast": loop: directory: "a"`,
+		inLoop("directory: /"):                                                           `pool "fast": loop: directory: "/"`,
+		inLoop("directory: /a/.."):                                                       `pool "fast": loop: directory: "/a/.."`,
+		inLoop(`directory: "/a\nb"`):                                                     `pool "fast": loop: directory:`,
+		inLoop("directory: /a, size: 50"):                                                `pool "fast": loop: size: 50 is not a text`,
+		inLoop("directory: /a, size: '1073741824'"):                                      `pool "fast": loop: size: "1073741824": write a size with its unit`,
+		inLoop("directory: /a, size: 0Gi"):                                               `pool "fast": loop: size: "0Gi"`,
+		inLoop("directory: /a, size: 10%"):                                               `pool "fast": loop: size: size "10%"`,
+		inLoop("directory: /a, size: -1Gi"):                                              `pool "fast": loop: size: size "-1Gi"`,
+		inLoop("directory: /a, size: 1Mi"):                                               `pool "fast": loop: size 1MiB is too small`,
+		inLoop("directory: /a, allocation: thin"):                                        `pool "fast": loop: allocation: "thin"`,
+		inLoop("directory: /a, overprovision: 2"):                                        `pool "fast": loop: overprovision needs`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 0"):                    `pool "fast": loop: overprovision: 0`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 5%"):                   `pool "fast": loop: overprovision: "5%"`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 1e9"):                  `pool "fast": loop: overprovision`,
+		inLoop("directory: /a, reserve: 10"):                                             `pool "fast": loop: reserve: 10 is not a text`,
+		inLoop("directory: /a, reserve: '10'"):                                           `pool "fast": loop: reserve: "10" is neither`,
+		inLoop("directory: /a, reserve: 100%"):                                           `pool "fast": loop: reserve: "100%" is neither`,
+		inLoop("directory: /a, reserve: 5.5%"):                                           `pool "fast": loop: reserve: "5.5%" is neither`,
+		inLoop("directory: /a, reserve: -5%"):                                            `pool "fast": loop: reserve: "-5%" is neither`,
+		"pools: [{name: a, loop: {directory: /a}}, {name: a, loop: {directory: /b}}]":    `pool "a": name: there are two`,
+		"pools: [{name: a, loop: {directory: /a}}, {name: b, loop: {directory: /a/b}}]":  `pool "b": loop: directory: "/a/b" and "/a" of pool "a"`,
+		"pools: [{name: a, loop: {directory: /a/b}}, {name: b, loop: {directory: /a/}}]": `pool "b": loop: directory: "/a" and "/a/b" of pool "a"`,
+	} {
+		got, err := parseConfig([]byte(text), "n1")
+		if !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), says) || len(err.Error()) > 1024 {
+			t.Errorf("parseConfig(%.80s) = %+v, %v\nwant %q", text, got, err, says)
+		}
+	}
+}
+
+func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
+	_, err := parseConfig([]byte("node: a b\nmaxVolumes: x\npools: [{name: a, loop: {directory: b, reserve: 5}}, {name: c, x: y}]"), "n1")
+	for _, says := range []string{"node:", "maxVolumes:", "directory:", "reserve:", `pool "c"`} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error does not say %q: %v", says, err)
+		}
+	}
+}
+
+func TestFileIsNamedInErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "loam.yaml")
+	if _, err := readConfig(path); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), path) {
+		t.Errorf("readConfig of no file = %v", err)
+	}
+	if err := os.WriteFile(path, []byte("x: y"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readConfig(path); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `"x"`) {
+		t.Errorf("readConfig = %v", err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte(defaultConfig))
+	f.Add([]byte("node: web-7\nmaxVolumes: 3\n" + inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%")))
+	f.Add([]byte(inLoop("directory: /a, reserve: 10Gi, size: 1Ti")))
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("pools: &p [{name: a, loop: {<<: {directory: /a}}}]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parseConfig(text, "n1")
+		if err != nil {
+			if !volume.Is(err, volume.Invalid) {
+				t.Fatalf("kind %s: %v", volume.KindOf(err), err)
+			}
+			return
+		}
+		if len(c.Pools) == 0 || c.MaxVolumes < 0 || c.Node != volume.NodeName(c.Node) {
+			t.Fatalf("%+v", c)
+		}
+		for i, p := range c.Pools {
+			if err := volume.CheckPoolName(p.Name); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Loop.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "%") != true && p.Loop.ReservePercent != 0 {
+				t.Fatalf("percent out of nothing: %+v", c)
+			}
+			if err := apart(p, c.Pools[:i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/controller"
+	"github.com/loam-storage/loam/driver"
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/node"
+)
+
+const defaultEndpoint = "unix:///run/loam/csi.sock"
+
+func serveCommand() *cobra.Command {
+	var configPath, endpoint, httpAddress string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve all CSI services for the pools of this machine on one socket",
+		Long: `Serve all CSI services for the pools of this machine on one socket, until SIGTERM or SIGINT.
+Calls that are at work then end before the process does. What is mounted stays mounted.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			parsed, err := readConfig(configPath)
+			if err != nil {
+				return err
+			}
+			endpoint := cmp.Or(endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint)
+			err = serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpoint, httpAddress)
+			if configPath == "" && volume.Is(err, volume.Full) {
+				return fmt.Errorf("%w; this is the default configuration: give --config with a file that asks for less", err)
+			}
+			return err
+		},
+	}
+	configFlag(c, &configPath)
+	c.Flags().StringVar(&endpoint, "endpoint", "", "socket to serve on (default: $CSI_ENDPOINT, else "+defaultEndpoint+")")
+	c.Flags().StringVar(&httpAddress, "http", "", "host:port to serve /metrics and /healthz on; off where it is not given")
+	return c
+}
+
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "config", "", "configuration file (default: one pool of 50Gi in /var/lib/loam/default)")
+}
+
+// serve serves until ctx ends.
+func serve(ctx context.Context, c config, endpoint, httpAddress string) error {
+	r, err := start(ctx, c, endpoint, httpAddress)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.server.Serve(ctx), r.close())
+}
+
+// running is a driver that is wired up, with its socket claimed.
+type running struct {
+	machine *host.Host
+	pools   *pool.Set
+	server  *driver.Server
+}
+
+// start opens the pools, puts the services over them, and claims the socket. The pools come first:
+// who reaches the socket reaches all of them, and never a machine on which half of its volumes seem
+// not to exist.
+func start(ctx context.Context, c config, endpoint, httpAddress string) (_ *running, err error) {
+	if os.Geteuid() != 0 {
+		return nil, volume.Errorf(volume.Invalid, "loam needs root, for loop devices and mounts: run it with sudo")
+	}
+	r := &running{machine: host.New(host.NewRunner())}
+	if r.pools, err = openPools(ctx, c, r.machine); err != nil {
+		return nil, err
+	}
+	control := controller.New(controller.Config{Pools: r.pools, MaxVolumes: c.MaxVolumes})
+	r.server, err = driver.New(driver.Config{
+		Endpoint:    endpoint,
+		Version:     version(),
+		Controller:  control,
+		Group:       control,
+		Node:        node.New(node.Config{Pools: r.pools, Machine: r.machine, MaxVolumes: c.MaxVolumes}),
+		Ready:       r.ready,
+		Pools:       r.status,
+		HTTPAddress: httpAddress,
+	})
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// openPools opens all pools, or none.
+func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, error) {
+	var pools []pool.Pool
+	for _, one := range c.Pools {
+		p, err := one.open(ctx, c.Node, machine)
+		if err != nil {
+			return nil, errors.Join(err, closePools(pools))
+		}
+		klog.FromContext(ctx).Info("pool is open", "pool", one.Name, "directory", one.Loop.Directory)
+		pools = append(pools, p)
+	}
+	set, err := pool.NewSet(c.Node, pools...)
+	if err != nil {
+		return nil, errors.Join(err, closePools(pools))
+	}
+	return set, nil
+}
+
+func closePools(pools []pool.Pool) error {
+	var errs []error
+	for _, p := range pools {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// close closes the pools. Volumes that are attached stay so.
+func (r *running) close() error { return closePools(r.pools.All()) }
+
+// status asks all pools. One that cannot say anything is in the answer as not healthy.
+func (r *running) status(ctx context.Context) ([]volume.PoolStatus, error) {
+	var all []volume.PoolStatus
+	var errs []error
+	for _, p := range r.pools.All() {
+		status, err := p.Status(ctx)
+		if err != nil {
+			status = volume.PoolStatus{Pool: p.Name(), Message: err.Error()}
+			errs = append(errs, err)
+		}
+		all = append(all, status)
+	}
+	return all, errors.Join(errs...)
+}
+
+// ready says whether any pool can be used. A dead disk is told by the metrics; it is no reason to
+// have an orchestrator restart what serves the other disks.
+func (r *running) ready(ctx context.Context) error {
+	var errs []error
+	for _, p := range r.pools.All() {
+		_, err := p.Status(ctx)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("no pool can be used: %w", errors.Join(errs...))
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func writeConfig(t *testing.T, text string) (path string, c config) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "loam.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, c
+}
+
+// The verbs show what the driver made, while it serves and after it has ended.
+func TestVerbsShowWhatIsOnTheDisk(t *testing.T) {
+	needsRoot(t)
+	path, c := writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+t.TempDir()+", allocation: sparse}}]")
+	socket := filepath.Join(t.TempDir(), "csi.sock")
+	connection, stop := serving(t, c, "unix://"+socket)
+	control := csi.NewControllerClient(connection)
+	made, err := control.CreateVolume(t.Context(), &csi.CreateVolumeRequest{
+		Name: "data", CapacityRange: &csi.CapacityRange{RequiredBytes: 64 << 20},
+		Parameters: map[string]string{"csi.storage.k8s.io/pvc/namespace": "shop", "csi.storage.k8s.io/pvc/name": "orders"},
+		VolumeCapabilities: []*csi.VolumeCapability{{
+			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: "ext4"}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{SourceVolumeId: made.GetVolume().GetVolumeId(), Name: "before"}); err != nil {
+		t.Fatal(err)
+	}
+	look := func() {
+		t.Helper()
+		for verb, wants := range map[string][]string{
+			"pools":     {"POOL", "a"},
+			"volumes":   {"HANDLE", "n1/a/data", "64MiB", "ext4", "fresh", "shop/orders"},
+			"snapshots": {"HANDLE", "n1/a/before", "n1/a/data", "64MiB"},
+		} {
+			says, err := loamSays(t, verb, "--config", path)
+			if err != nil || strings.Count(says, "\n") != 2 {
+				t.Errorf("%s: %v\n%s", verb, err, says)
+			}
+			for _, want := range wants {
+				if !strings.Contains(says, want) {
+					t.Errorf("%s does not say %q:\n%s", verb, want, says)
+				}
+			}
+		}
+		says, err := loamSays(t, "volumes", "--config", path, "-o", "json")
+		var rows []volumeRow
+		if err != nil || json.Unmarshal([]byte(says), &rows) != nil || len(rows) != 1 ||
+			rows[0].Handle.String() != "n1/a/data" || rows[0].SizeBytes != 64*volume.MiB || rows[0].Claim.Name != "orders" || rows[0].Mark != volume.Fresh {
+			t.Errorf("volumes -o json: %v\n%s", err, says)
+		}
+	}
+	look()
+	stop()
+	look()
+	if _, err := os.Stat(socket); !os.IsNotExist(err) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+func TestVerbsSayWhatCannotBeRead(t *testing.T) {
+	path, _ := writeConfig(t, "pools: [{name: a, loop: {directory: "+filepath.Join(t.TempDir(), "none")+"}}]")
+	says, err := loamSays(t, "volumes", "--config", path, "-o", "json")
+	if strings.TrimSpace(says) != "[]" || !volume.Is(err, volume.Unavailable) || !strings.Contains(err.Error(), `pool "a"`) {
+		t.Errorf("%q, %v", says, err)
+	}
+	if _, err := loamSays(t, "pools", "--config", path, "-o", "yaml"); !volume.Is(err, volume.Invalid) {
+		t.Errorf("-o yaml: %v", err)
+	}
+}
+
+// A pool that cannot be opened keeps the driver from serving as if its volumes were gone.
+func TestServeOpensAllPoolsOrNone(t *testing.T) {
+	needsRoot(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+dir+"/a}}, {name: b, loop: {directory: "+dir+"/file/b}}]")
+	socket := filepath.Join(dir, "csi.sock")
+	if err := serve(t.Context(), c, socket, ""); err == nil || !strings.Contains(err.Error(), `pool "b"`) {
+		t.Errorf("serve = %v", err)
+	}
+	if _, err := os.Stat(socket); !os.IsNotExist(err) {
+		t.Errorf("the socket: %v", err)
+	}
+	// The first pool is closed again.
+	c.Pools = c.Pools[:1]
+	_, stop := serving(t, c, "unix://"+socket)
+	stop()
+}
+
+func TestServeNeedsRoot(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("is about who is not root")
+	}
+	_, c := writeConfig(t, inLoop("directory: "+t.TempDir()))
+	if err := serve(t.Context(), c, "/nowhere/csi.sock", ""); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "root") {
+		t.Errorf("serve = %v", err)
+	}
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// snapshotRow is what `loam snapshots -o json` prints of a snapshot.
+type snapshotRow struct {
+	Handle    volume.ID     `json:"handle"`
+	Volume    volume.ID     `json:"volume"`
+	SizeBytes volume.Size   `json:"sizeBytes"`
+	Group     string        `json:"group,omitempty"`
+	FSType    volume.FSType `json:"fsType,omitempty"`
+	Created   time.Time     `json:"created"`
+}
+
+func snapshotsCommand() *cobra.Command {
+	return look[snapshotRow]{
+		use: "snapshots", short: "Show the snapshots on this machine",
+		header: "HANDLE\tVOLUME\tSIZE\tGROUP\tCREATED",
+		rows: func(ctx context.Context, p pool.Pool) ([]snapshotRow, error) {
+			snapshotter, ok := p.(pool.Snapshotter)
+			if !ok {
+				return nil, nil
+			}
+			snapshots, err := snapshotter.ListSnapshots(ctx, "", 0)
+			rows := make([]snapshotRow, len(snapshots))
+			for i, s := range snapshots {
+				rows[i] = snapshotRow{s.ID, s.Volume, s.Size, s.Group, s.FSType, s.Created}
+			}
+			return rows, err
+		},
+		line: func(r snapshotRow) string {
+			return columns(r.Handle, r.Volume, r.SizeBytes, r.Group, r.Created.Local().Format(time.DateTime))
+		},
+	}.command()
+}
