@@ -66,7 +66,7 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
+	cmd := exec.CommandContext(ctx, lookPath(c.Name), c.Args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), &stdout, &stderr
 	cmd.WaitDelay = time.Second
@@ -84,6 +84,20 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	default:
 		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, err)
 	}
+}
+
+// lookPath finds a command where administrators' tools are, too: on Debian that is not in the search
+// path of others, who may well look at a file of their own with blkid.
+func lookPath(name string) string {
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
+		if path, err := exec.LookPath(dir + name); err == nil {
+			return path
+		}
+	}
+	return name
 }
 
 // shorten makes one line of what a command wrote.

@@ -10,17 +10,13 @@ import (
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
 
-	"github.com/loam-storage/loam/controller"
-	"github.com/loam-storage/loam/driver"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/volume"
-	"github.com/loam-storage/loam/node"
+	"github.com/loam-storage/loam/sanity/serve"
 )
 
 // bench is the place where both sides work: one xfs with reflink, on which loam has its pool beside
@@ -74,7 +70,7 @@ func prepare(ctx context.Context, parent string, s settings) (b *bench, err erro
 	if err != nil {
 		return b, err
 	}
-	return b, b.serve(controller.New(controller.Config{Pools: set}), node.New(node.Config{Pools: set, Machine: machine}))
+	return b, b.serve(set, machine)
 }
 
 // fileSystem makes and mounts the xfs that both sides share.
@@ -104,26 +100,18 @@ func (b *bench) fileSystem() error {
 	return nil
 }
 
-// serve starts the driver and connects to it.
-func (b *bench) serve(c *controller.Server, n *node.Server) error {
-	endpoint := "unix://" + filepath.Join(b.dir, "csi.sock")
-	server, err := driver.New(driver.Config{Endpoint: endpoint, Version: "bench", Controller: c, Group: c, Node: n})
+// serve starts the driver and connects to it. It has no log: writing a line to a terminal is not what
+// is measured.
+func (b *bench) serve(set *pool.Set, machine *host.Host) error {
+	d, err := serve.Start(klog.NewContext(context.WithoutCancel(b.Context), klog.Logger{}), serve.Config{
+		Socket: filepath.Join(b.dir, "csi.sock"), Pools: set, Machine: machine,
+	})
 	if err != nil {
 		return err
 	}
-	// Without a log: writing a line to a terminal is not what is measured.
-	ctx, stop := context.WithCancel(klog.NewContext(context.WithoutCancel(b.Context), klog.Logger{}))
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx) }()
-	b.later(func() error { stop(); return <-ended })
-	connection, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
-	}
-	b.later(connection.Close)
-	b.controller, b.node = csi.NewControllerClient(connection), csi.NewNodeClient(connection)
-	_, err = csi.NewIdentityClient(connection).Probe(b, &csi.ProbeRequest{}, grpc.WaitForReady(true))
-	return err
+	b.later(d.Stop)
+	b.controller, b.node = d.Controller, d.Node
+	return nil
 }
 
 // later remembers how to take away what was just made.
