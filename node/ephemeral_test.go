@@ -1,0 +1,146 @@
+package node_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func (m *machine) inlineVolumes() []volume.Volume {
+	m.Helper()
+	var all []volume.Volume
+	for _, p := range m.pools.All() {
+		volumes, err := p.List(m.Context(), "", 0)
+		m.ok("List", err)
+		for _, v := range volumes {
+			if v.Ephemeral {
+				all = append(all, v)
+			}
+		}
+	}
+	return all
+}
+
+func TestLifeOfAnInlineVolume(t *testing.T) {
+	for _, pool := range []string{"fast", "slow"} {
+		m := newMachine(t)
+		before := m.state()
+		for range 2 {
+			m.ok("publish", m.publishInline("a", map[string]string{volume.KeyPool: pool}))
+		}
+		volumes := m.inlineVolumes()
+		if len(volumes) != 1 || volumes[0].ID.Pool != pool || volumes[0].Size != size || volumes[0].Claim != (volume.Claim{Namespace: "default", Name: "a"}) {
+			t.Fatalf("made %+v", volumes)
+		}
+		m.sees("pods/a/inline of " + volumes[0].ID.Name + " ext4 read-only=false")
+		for range 2 {
+			m.ok("unpublish", m.unpublishInline("a"))
+		}
+		m.ok("what the kubelet does", os.Remove(m.path("pods", "a")))
+		m.same("in the end", m.state(), before)
+	}
+}
+
+func TestAnInlineVolumeCanBeReadOnly(t *testing.T) {
+	m := newMachine(t)
+	req := m.inlineRequest("a", nil)
+	req.Readonly = true
+	for range 2 {
+		_, err := m.NodePublishVolume(t.Context(), req)
+		m.ok("publish", err)
+	}
+	m.sees("pods/a/inline of " + m.inlineVolumes()[0].ID.Name + " ext4 read-only=true")
+	m.ok("unpublish", m.unpublishInline("a"))
+	if left := m.inlineVolumes(); len(left) > 0 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
+func TestAnInlineVolumeIsFoundWhereTheConfigurationPutItBefore(t *testing.T) {
+	m := newMachine(t)
+	m.ok("publish", m.publishInline("a", map[string]string{volume.KeyPool: "slow"}))
+	m.ok("publish", m.publishInline("a", map[string]string{volume.KeyPool: "slow"}))
+	m.is("publish otherwise", m.publishInline("a", nil), volume.Exists, "parameters")
+	m.ok("unpublish", m.unpublishInline("a"))
+	if left := m.inlineVolumes(); len(left) > 0 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
+func TestInlineVolumesAreRefused(t *testing.T) {
+	type req = csi.NodePublishVolumeRequest
+	publish := func(change func(m *machine, r *req)) func(m *machine) (any, error) {
+		return func(m *machine) (any, error) {
+			r := m.inlineRequest("b", nil)
+			change(m, r)
+			return m.NodePublishVolume(m.Context(), r)
+		}
+	}
+	refuse(t, []refusal{
+		{"an unknown attribute", volume.Invalid, "colour", publish(func(_ *machine, r *req) { r.VolumeContext["colour"] = "red" })},
+		{"a size that is none", volume.Invalid, "size", publish(func(_ *machine, r *req) { r.VolumeContext["size"] = "big" })},
+		{"a pool that is not configured", volume.Invalid, "tape", publish(func(_ *machine, r *req) { r.VolumeContext["pool"] = "tape" })},
+		{"more than there is", volume.Full, "free", publish(func(_ *machine, r *req) { r.VolumeContext["size"] = "1Ti" })},
+		{"a block device", volume.Invalid, "block", publish(func(_ *machine, r *req) { r.VolumeCapability = block() })},
+		{"the handle of a volume", volume.Invalid, "inline", publish(func(_ *machine, r *req) { r.VolumeId = "n1/fast/fresh" })},
+		{"a handle with a control character", volume.Invalid, "control character", publish(func(_ *machine, r *req) { r.VolumeId = "a\x00" })},
+		{"a handle of 129 bytes", volume.Invalid, "129 bytes", publish(func(_ *machine, r *req) { r.VolumeId = strings.Repeat("a", 129) })},
+		{"a target without its directory", volume.InUse, "is not there", publish(func(m *machine, r *req) { r.TargetPath = m.path("pods", "none", "t") })},
+		{"a target where something is mounted", volume.InUse, "is mounted", publish(func(m *machine, r *req) { r.TargetPath = m.target("staged", "a") })},
+	})
+}
+
+func TestAnInlineVolumeHasOneTarget(t *testing.T) {
+	m := newMachine(t)
+	m.ok("publish", m.publishInline("a", nil))
+	m.is("publish to a second pod", m.publishInline("b", nil), volume.InUse, "pods/a/inline")
+	m.ok("unpublish from the second pod, where it is not", m.unpublishInline("b"))
+	if len(m.inlineVolumes()) != 1 || len(m.seen()) != 1 {
+		t.Errorf("left: %+v, mounted: %v", m.inlineVolumes(), m.seen())
+	}
+}
+
+// An inline volume's name is that of its handle, and somebody may have asked CreateVolume for it.
+func TestAVolumeThatIsNotInlineIsNeverDeleted(t *testing.T) {
+	for _, what := range []string{"unpublish", "publish", "publish that fails"} {
+		m := newMachine(t)
+		name := volume.NameFor(inline)
+		m.create(name)
+		uuid := m.format(name, volume.Ext4)
+		switch what {
+		case "unpublish":
+			m.ok(what, m.unpublishInline("a"))
+		case "publish":
+			m.is(what, m.publishInline("a", nil), volume.Exists, "ephemeral")
+		default:
+			m.m.FailAlways("Mount", volume.Errorf(volume.Internal, "no"))
+			m.is(what, m.publishInline("a", map[string]string{volume.KeyPool: "slow"}), volume.Internal, "no")
+		}
+		if m.found(name).UUID != uuid {
+			t.Errorf("after %s it holds %+v", what, m.found(name))
+		}
+		if left := m.inlineVolumes(); len(left) > 0 {
+			t.Errorf("after %s left: %+v", what, left)
+		}
+	}
+}
+
+func TestAnInlineVolumeIsCalledByItsHandleOnly(t *testing.T) {
+	m := newMachine(t)
+	m.ok("publish", m.publishInline("a", nil))
+	v := m.inlineVolumes()[0]
+	_, err := m.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: v.ID.String(), TargetPath: m.target("inline", "a")})
+	m.ok("unpublish by the ID that an administrator sees", err)
+	if !slices.ContainsFunc(m.inlineVolumes(), func(o volume.Volume) bool { return o.ID == v.ID }) {
+		t.Error("it was deleted")
+	}
+	m.ok("unpublish", m.unpublishInline("a"))
+	if left := m.inlineVolumes(); len(left) > 0 {
+		t.Errorf("left: %+v", left)
+	}
+}

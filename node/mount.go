@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// mounting is a file system to be mounted.
+type mounting struct {
+	target   string
+	fsType   volume.FSType // empty: what is there, or what the volume was created for
+	options  []string      // checked by volume.CheckMountOptions
+	readOnly bool
+}
+
+// mount mounts the attached volume v on an existing directory, made into a file system first where its
+// mark asks for that. It returns the type of the file system, and whether it was made now: then it
+// fills its device.
+func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m mounting) (t volume.FSType, made bool, err error) {
+	if !v.ReadOnly {
+		if err := s.fillDevice(ctx, p, v); err != nil {
+			return "", false, err
+		}
+	}
+	if t, made, err = s.fileSystem(ctx, p, v, m.fsType); err != nil {
+		return t, made, err
+	}
+	if !made && !m.readOnly {
+		if err := s.machine.Check(ctx, v.Device, t); err != nil {
+			return t, made, err
+		}
+	}
+	return t, made, s.machine.Mount(ctx, v.Device, m.target, t, mountOptions(v, t, m))
+}
+
+// noReplay is the option with which a file system is mounted without what is left in its journal.
+var noReplay = map[volume.FSType]string{
+	volume.Ext4:  "noload",
+	volume.XFS:   "norecovery",
+	volume.Btrfs: "rescue=nologreplay",
+}
+
+// mountOptions adds to the options that were asked what the file system needs here, and nothing else.
+//
+// A copy has the UUID of its source, and xfs mounts no UUID twice unless told not to look.
+//
+// Of a read-only mount the kernel replays the journal, if the last use was cut off. On a device that
+// can be written that is left to it: it changes no file, and without it files that had been synced
+// would be missing. A device that is attached read-only cannot be written, and the mount would fail;
+// there the journal is left alone. What is in it shows once the volume has been attached for writing.
+// Snapshots are taken of frozen file systems, so that in copies of them nothing is in the journal.
+func mountOptions(v volume.Volume, t volume.FSType, m mounting) []string {
+	options := slices.Clone(m.options)
+	add := func(option string) {
+		if !slices.Contains(options, option) {
+			options = append(options, option)
+		}
+	}
+	if t == volume.XFS && v.Source != nil {
+		add("nouuid")
+	}
+	if v.ReadOnly {
+		add(noReplay[t])
+	}
+	if m.readOnly || v.ReadOnly {
+		// Last, and not only if it is missing: behind a "rw" of the caller's it counts.
+		options = append(slices.DeleteFunc(options, func(o string) bool { return o == "ro" }), "ro")
+	}
+	return options
+}
+
+// grow makes a volume that is staged for writing fill its size, device and file system.
+func (s *Server) grow(ctx context.Context, p pool.Pool, v volume.Volume, r staging, t volume.FSType) error {
+	if r.readOnly() || v.ReadOnly {
+		return nil
+	}
+	return s.fill(ctx, p, v, r.path, t)
+}

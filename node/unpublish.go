@@ -1,0 +1,55 @@
+package node
+
+import (
+	"context"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// NodeUnpublishVolume takes the volume away from the target path and removes the directory or file
+// that it was on. An inline ephemeral volume is deleted with it. Nothing else is ever removed: a
+// directory with something in it is InUse, and a volume that is not there is fine.
+func (s *Server) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	handle := req.GetVolumeId()
+	if handle == "" {
+		return nil, volume.Errorf(volume.Invalid, "volume_id is missing")
+	}
+	path, err := checkPath("target_path", req.GetTargetPath())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.unpublish(ctx, handle, path); err != nil {
+		return nil, err
+	}
+	if err := removeTarget(path); err != nil {
+		return nil, err
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}
+
+// unpublish takes the volume away from the path and leaves the directory or file there.
+func (s *Server) unpublish(ctx context.Context, handle, path string) error {
+	p, v, err := s.find(ctx, handle)
+	if volume.Is(err, volume.NotFound) {
+		return s.nothingAt(path, err)
+	}
+	if err != nil {
+		return err
+	}
+	w, err := s.look(v)
+	if err != nil {
+		return err
+	}
+	if _, _, err := w.here(path); err != nil {
+		return err
+	}
+	if err := s.unmount(ctx, w, path); err != nil {
+		return err
+	}
+	if !isOurs(handle) && len(w.elsewhere(path)) == 0 {
+		return deleteEphemeral(ctx, p, v.ID)
+	}
+	return nil
+}
