@@ -24,12 +24,8 @@ func (s *Server) ControllerExpandVolume(ctx context.Context, req *csi.Controller
 		return nil, err
 	}
 	// Also where it is as large already: the call that grew it may have been cut off before its device.
-	if v, err = p.Expand(ctx, v.ID, size.RequiredBytes); err != nil {
+	if v, err = p.Expand(ctx, v.ID, size); err != nil {
 		return nil, err
-	}
-	if !size.Holds(v.Size) {
-		return nil, volume.Errorf(volume.OutOfRange, "volume %q has %d bytes, and neither can it shrink nor its pool make a size between %d and %d",
-			v.ID, v.Size, size.RequiredBytes, size.LimitBytes)
 	}
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: int64(v.Size), NodeExpansionRequired: !access.Block}, nil
 }

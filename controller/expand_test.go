@@ -53,7 +53,7 @@ func TestWhatCannotBeExpandedIsRefused(t *testing.T) {
 		expand("to less than it has", volume.OutOfRange, id, id, exactly(4*mib), nil),
 		expand("limit below required", volume.OutOfRange, "", id, &csi.CapacityRange{RequiredBytes: gib, LimitBytes: mib}, nil),
 		expand("no room", volume.Full, "slow", id, exactly(64*gib), nil),
-		expand("more than any disk", volume.Full, "slow", id, &csi.CapacityRange{RequiredBytes: math.MaxInt64}, nil),
+		expand("more than any disk", volume.OutOfRange, "", id, &csi.CapacityRange{RequiredBytes: math.MaxInt64}, nil),
 		expand("another file system", volume.Invalid, "created for ext4", id, exactly(gib), mount("xfs")),
 		expand("many nodes", volume.Invalid, "MULTI_NODE", id, exactly(gib), withMode(mount(""), csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)),
 	})

@@ -111,7 +111,7 @@ func (m *machine) checkError(req proto.Message, err error, before, after string)
 	if volume.Is(err, volume.Internal) || strings.Contains(err.Error(), secret) {
 		m.Errorf("%v: %v", req, err)
 	}
-	if _, expand := req.(*csi.ControllerExpandVolumeRequest); after != before && !(expand && volume.Is(err, volume.OutOfRange)) {
+	if after != before {
 		m.Errorf("%v was refused with %v and changed\n%sto\n%s", req, err, before, after)
 	}
 }

@@ -86,7 +86,7 @@ func (s *Server) fillDevice(ctx context.Context, p pool.Pool, v volume.Volume) e
 	if device.SizeBytes >= v.Size {
 		return nil
 	}
-	_, err = p.Expand(ctx, v.ID, v.Size)
+	_, err = p.Expand(ctx, v.ID, volume.Range{RequiredBytes: v.Size})
 	return err
 }
 

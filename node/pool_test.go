@@ -38,8 +38,8 @@ func (p *watchedPool) Delete(ctx context.Context, id volume.ID) error {
 	return p.step("Delete", func() error { return p.Pool.Delete(ctx, id) })
 }
 
-func (p *watchedPool) Expand(ctx context.Context, id volume.ID, bytes volume.Size) (v volume.Volume, err error) {
-	err = p.step("Expand", func() error { v, err = p.Pool.Expand(ctx, id, bytes); return err })
+func (p *watchedPool) Expand(ctx context.Context, id volume.ID, size volume.Range) (v volume.Volume, err error) {
+	err = p.step("Expand", func() error { v, err = p.Pool.Expand(ctx, id, size); return err })
 	return v, err
 }
 

@@ -149,7 +149,7 @@ func TestStatsAndExpandRefuse(t *testing.T) {
 // larger makes a volume twice as large, as ControllerExpandVolume does.
 func (m *machine) larger(name string) {
 	m.Helper()
-	_, err := m.fast.Pool.Expand(m.Context(), m.id(name), 2*m.get(name).Size)
+	_, err := m.fast.Pool.Expand(m.Context(), m.id(name), volume.Range{RequiredBytes: 2 * m.get(name).Size})
 	m.ok("Expand", err)
 }
 

@@ -33,6 +33,31 @@ func (h *Host) Device(path string) (Device, error) {
 	return Device{Number: number, SizeBytes: volume.Size(sectors * sectorBytes)}, nil
 }
 
+// notBound says whether the node of a device is bind-mounted at another path. The kind of its error is
+// InUse.
+func (h *Host) notBound(device string) error {
+	d, err := h.Device(device)
+	if volume.Is(err, volume.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mounts, err := h.Mounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if m.FSType != "devtmpfs" && m.FSType != "tmpfs" || m.Root == "/" {
+			continue
+		}
+		if bound, err := h.Device(m.Target); err == nil && bound.Number == d.Number {
+			return volume.Errorf(volume.InUse, "device %s is bound at %q: unmount it there first", device, m.Target)
+		}
+	}
+	return nil
+}
+
 // Claim opens the device with O_EXCL, which for a block device means: nobody else does, and nobody
 // has it mounted (open(2)).
 func (h *Host) Claim(device string) (release func(), err error) {

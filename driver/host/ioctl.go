@@ -37,12 +37,9 @@ func ioctlZeroOut(f *os.File, offset, length uint64) error {
 	return ioctl(f, unix.BLKZEROOUT, unsafe.Pointer(&area))
 }
 
-// ioctlReadOnly sets or clears the flag that the administrator's blockdev --setro sets, which
-// outlives the use of a loop device.
-func ioctlReadOnly(f *os.File, readOnly bool) error {
-	var value int32
-	if readOnly {
-		value = 1
-	}
-	return ioctl(f, unix.BLKROSET, unsafe.Pointer(&value))
+// ioctlWritable clears the flag that the administrator's blockdev --setro sets, which outlives the use
+// of a loop device.
+func ioctlWritable(f *os.File) error {
+	var readOnly int32
+	return ioctl(f, unix.BLKROSET, unsafe.Pointer(&readOnly))
 }

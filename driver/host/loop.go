@@ -71,26 +71,38 @@ func configureLoop(backing *os.File, readOnly bool, mode int) (path string, err 
 	if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
 		return "", err
 	}
-	// An administrator's blockdev --setro outlives the use of a device.
-	if err = ioctlReadOnly(device, readOnly); err != nil {
+	if err = settleLoop(device, readOnly); err != nil {
 		_ = unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0) // it was not handed out yet
 	}
 	return path, err
 }
 
-// SettleLoop makes a loop device that has its file already refuse writes, or take them, in case the
-// process that attached it did not come to that.
+// SettleLoop makes a loop device that is attached for writing take writes, in case the process that
+// attached it did not come to that.
 func (h *Host) SettleLoop(device string, readOnly bool) error {
 	f, err := os.OpenFile(device, os.O_RDONLY, 0)
 	if err != nil {
 		return failed("open", device, err)
 	}
-	return errors.Join(failed("set up", device, ioctlReadOnly(f, readOnly)), f.Close())
+	return errors.Join(failed("set up", device, settleLoop(f, readOnly)), f.Close())
+}
+
+// settleLoop takes back an administrator's blockdev --setro, which outlives the use of a device. What
+// AttachLoop makes read-only is so by LO_FLAGS_READ_ONLY, which does not.
+func settleLoop(device *os.File, readOnly bool) error {
+	if readOnly {
+		return nil
+	}
+	return ioctlWritable(device)
 }
 
 // DetachLoop takes the loop device away from its file. Nil where it has another file or none by now.
-// InUse while it is mounted or open.
+// InUse while it is mounted or open, or its node is bound somewhere: there the next file that gets the
+// device would appear.
 func (h *Host) DetachLoop(ctx context.Context, device string, file FileID) error {
+	if err := h.notBound(device); err != nil {
+		return err
+	}
 	err := again(ctx, unix.EBUSY, func() error { return clearLoop(device, file) })
 	if errors.Is(err, unix.EBUSY) {
 		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
@@ -115,6 +127,9 @@ func clearLoop(path string, file FileID) (err error) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := ioctlWritable(device); err != nil { // for who gets it next
 		return err
 	}
 	if err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0); err != nil && !errors.Is(err, unix.ENXIO) {

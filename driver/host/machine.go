@@ -36,7 +36,7 @@ type Machine interface {
 	Mount(ctx context.Context, device, target string, fsType volume.FSType, options []string) error
 
 	// Bind makes source, a directory or a device node, appear at the existing target, read-only if
-	// asked.
+	// asked: in one step, so that it is never there for writing first.
 	Bind(ctx context.Context, source, target string, readOnly bool) error
 
 	// Unmount takes away what is mounted on target; nothing mounted there is nil. InUse while busy.

@@ -49,9 +49,10 @@ type Pool interface {
 	// attached. Snapshots taken of it stay, or the volume does (InUse).
 	Delete(ctx context.Context, id volume.ID) error
 
-	// Expand makes the volume at least bytes large, and its device with it while attached. A volume
-	// that is as large already is returned as it is. Full if the space is not there.
-	Expand(ctx context.Context, id volume.ID, bytes volume.Size) (volume.Volume, error)
+	// Expand gives the volume the least size in the range that it can have, and its device with it
+	// while attached. A volume that meets the range already keeps its size; one that never can is
+	// OutOfRange. Full if the space is not there.
+	Expand(ctx context.Context, id volume.ID, size volume.Range) (volume.Volume, error)
 
 	// Attach makes the block device of the volume appear and returns its path. Exists if it is
 	// attached already but not with this readOnly.

@@ -72,6 +72,21 @@ type Volume struct {
 // Attached reports whether the volume's block device is there.
 func (v Volume) Attached() bool { return v.Device != "" }
 
+// Grown returns the size that v is to get to meet r: its own where that does, else the least multiple of
+// unit. A volume never gets smaller. The kind of its error is OutOfRange, or Invalid for a negative
+// range.
+func (v Volume) Grown(r Range, unit Size) (Size, error) {
+	if err := r.Check(); err != nil {
+		return 0, err
+	}
+	size := max(v.Size, r.RequiredBytes.RoundUp(unit))
+	if !r.Holds(size) {
+		return 0, Errorf(OutOfRange, "volume %s has %d bytes, and neither can it shrink nor its pool make a size between %d and %d, in multiples of %d",
+			quoted(v.ID), v.Size, r.RequiredBytes, r.LimitBytes, unit)
+	}
+	return size, nil
+}
+
 // Fits says whether v is what spec asks for, so that making it again may answer with it. The kind of
 // its error is Exists, and the message names the first difference.
 func (v Volume) Fits(spec Spec) error {

@@ -38,25 +38,40 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	return s, nil
 }
 
-// take sees to it that bytes are free, runs allocate, and counts them for the image in dir until
-// letGo. The kind of its error is Full where they are not free.
+// take sees to it that bytes are free, runs allocate, and counts them for the image in dir, if it is
+// not empty, until letGo. The kind of its error is Full where they are not free.
 func (p *Pool) take(dir string, bytes volume.Size, allocate func() error) error {
 	p.space.Lock()
 	defer p.space.Unlock()
+	if err := p.isFree(bytes); err != nil {
+		return err
+	}
+	if err := allocate(); err != nil {
+		return wrap(p.name, err)
+	}
+	if dir != "" {
+		p.making[dir] = bytes
+	}
+	return nil
+}
+
+// takeForCopy is take for an image that is going to be a copy. It marks it as one that may share
+// blocks before it has the first of them, so that it is never measured as one that has all to itself.
+func (p *Pool) takeForCopy(dir string, bytes volume.Size) error {
+	return p.take(dir, bytes, func() error {
+		p.shares = true
+		return touch(filepath.Join(dir, copyMark))
+	})
+}
+
+// isFree is called with p.space held.
+func (p *Pool) isFree(bytes volume.Size) error {
 	m, err := p.measure()
 	if err != nil {
 		return wrap(p.name, err)
 	}
 	if free := m.free - metadataBytes; bytes > free {
 		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked", p.name, max(free, 0), bytes)
-	}
-	if allocate != nil {
-		if err := allocate(); err != nil {
-			return wrap(p.name, err)
-		}
-	}
-	if dir != "" {
-		p.making[dir] = bytes
 	}
 	return nil
 }
@@ -84,12 +99,12 @@ type measured struct {
 // size. The need of a snapshot is the bytes it holds: they may all become its own when its volume is
 // written to. What they have is the blocks of all of them, shared ones once.
 func (p *Pool) measure() (measured, error) {
-	images, copies, err := p.images()
+	images, err := p.images()
 	if err != nil {
 		return measured{}, err
 	}
 	var need, have volume.Size
-	if copies {
+	if p.shares {
 		need, have, err = needOfShared(images)
 	} else {
 		need, have = needOf(images)
@@ -114,37 +129,45 @@ type image struct {
 	snapshot bool
 }
 
-// images lists all images of the pool, and reports whether some may share blocks.
-func (p *Pool) images() (images []image, copies bool, err error) {
+// images lists all images of the pool, and looks whether some may still share blocks, if any might when
+// it was last called. Only takeForCopy makes new ones that may.
+func (p *Pool) images() ([]image, error) {
+	var images []image
 	volumes, err := p.namesIn(volumesDir, "", 0)
 	if err != nil {
-		return nil, false, err
-	}
-	for _, name := range volumes {
-		dir := p.volumeDir(name)
-		images = append(images, image{path: filepath.Join(dir, imageName)})
-		if !copies {
-			if copies, err = exists(filepath.Join(dir, copyMark)); err != nil {
-				return nil, false, err
-			}
-		}
+		return nil, err
 	}
 	snapshots, err := p.snapshotDirs()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	for _, s := range snapshots {
-		images = append(images, image{path: filepath.Join(s.dir, imageName), snapshot: true})
+	shares := len(snapshots) > 0
+	add := func(dir string, i image) error {
+		i.path = filepath.Join(dir, imageName)
+		images = append(images, i)
+		if !p.shares || shares {
+			return nil
+		}
+		shares, err = exists(filepath.Join(dir, copyMark))
+		return err
 	}
-	for dir, bytes := range p.making {
-		images = append(images, image{path: filepath.Join(dir, imageName), promised: bytes})
-		if !copies {
-			if copies, err = exists(filepath.Join(dir, copyMark)); err != nil {
-				return nil, false, err
-			}
+	for _, name := range volumes {
+		if err := add(p.volumeDir(name), image{}); err != nil {
+			return nil, err
 		}
 	}
-	return images, copies || len(snapshots) > 0, nil
+	for _, s := range snapshots {
+		if err := add(s.dir, image{snapshot: true}); err != nil {
+			return nil, err
+		}
+	}
+	for dir, bytes := range p.making {
+		if err := add(dir, image{promised: bytes}); err != nil {
+			return nil, err
+		}
+	}
+	p.shares = p.shares && shares
+	return images, nil
 }
 
 // needOf measures images of which none shares a block.

@@ -106,11 +106,7 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 		}
 		return wrap(p.name, r.write(dir, volumeRecord, image, freshMark))
 	}
-	// Before the first shared block, so that Status never takes the copy for one that shares none.
-	if err := touch(filepath.Join(dir, copyMark)); err != nil {
-		return wrap(p.name, err)
-	}
-	if err := p.take(dir, size, nil); err != nil {
+	if err := p.takeForCopy(dir, size); err != nil {
 		return err
 	}
 	if err := p.copyImage(ctx, image, source); err != nil {
@@ -150,12 +146,16 @@ func touch(path string) error {
 }
 
 // Expand takes the blocks, makes the image larger, and then the device.
-func (p *Pool) Expand(ctx context.Context, id volume.ID, bytes volume.Size) (volume.Volume, error) {
+func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
 	v, err := p.Get(ctx, id)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	if size := bytes.RoundUp(unit); size > v.Size {
+	size, err := v.Grown(asked, unit)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	if size > v.Size {
 		if err := p.grow(v, size); err != nil {
 			return volume.Volume{}, err
 		}

@@ -46,6 +46,7 @@ type Pool struct {
 
 	space  sync.Mutex             // held while space is looked for and taken
 	making map[string]volume.Size // bytes promised to what is being made, by its directory
+	shares bool                   // false only while no two images can share a block
 
 	instant sync.Mutex // held while volumes are frozen and copied
 }
@@ -63,7 +64,7 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host) 
 	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
 		return nil, wrap(name, err)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}, shares: true}
 	if err := p.takeLock(); err != nil {
 		return nil, wrap(name, err)
 	}
@@ -90,7 +91,7 @@ func Inspect(_ context.Context, name, node string, c Config, machine *host.Host)
 	if err := c.Check(); err != nil {
 		return nil, wrap(name, err)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}, shares: true}
 	if c.SizeBytes > 0 {
 		p.root = filepath.Join(c.Directory, mountedName)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -79,11 +80,13 @@ func mountNew(t *testing.T, fsType, dir string) {
 	t.Cleanup(func() { run(t, "umount", dir) })
 }
 
-func run(t *testing.T, name string, args ...string) {
+func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
 		t.Fatalf("%s %v: %v: %s", name, args, err, out)
 	}
+	return strings.TrimSpace(string(out))
 }
 
 func open(t *testing.T, c loop.Config) *loop.Pool {

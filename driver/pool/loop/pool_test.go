@@ -131,7 +131,7 @@ func TestPreallocatedImageHasAllItsBlocksAndGetsThemBack(t *testing.T) {
 	device := attach(t, p, "a", false)
 	run(t, "mkfs.ext4", "-q", device)
 	run(t, "blkdiscard", "--force", device) // as fstrim does
-	if _, err := p.Expand(t.Context(), id("a"), 48*volume.MiB); err != nil {
+	if _, err := p.Expand(t.Context(), id("a"), volume.Range{RequiredBytes: 48 * volume.MiB}); err != nil {
 		t.Fatal(err)
 	}
 	detach(t, p, "a")
@@ -167,6 +167,17 @@ func TestReadOnlyDoesNotStickToADevice(t *testing.T) {
 	device := attach(t, p, "a", false)
 	run(t, "blockdev", "--setro", device)
 	detach(t, p, "a")
+	attach(t, p, "a", true)
+	detach(t, p, "a")
+	// Whoever gets it next, it need not be loam.
+	other := filepath.Join(t.TempDir(), "file")
+	run(t, "truncate", "--size=1M", other)
+	run(t, "losetup", device, other)
+	readOnly := run(t, "blockdev", "--getro", device)
+	run(t, "losetup", "--detach", device)
+	if readOnly != "0" {
+		t.Errorf("%s is left read-only", device)
+	}
 	again := attach(t, p, "a", false)
 	f, err := os.OpenFile(again, os.O_RDWR, 0)
 	if err == nil {
@@ -205,6 +216,28 @@ func TestAnOpenDeviceIsInUseAndStays(t *testing.T) {
 	}
 	if v, err := p.Get(t.Context(), id("a")); err != nil || v.Device != device {
 		t.Errorf("after a refused Detach, Get answered %v, %v", v, err)
+	}
+	detach(t, p, "a")
+}
+
+// Where the node of a device is bound, the next volume that gets the device would appear.
+func TestABoundDeviceIsInUse(t *testing.T) {
+	p, _ := newPool(t, loop.Config{})
+	create(t, p, "a", 8*volume.MiB)
+	device := attach(t, p, "a", false)
+	target := filepath.Join(t.TempDir(), "target")
+	if err := os.WriteFile(target, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	machine := host.New(host.NewRunner())
+	if err := machine.Bind(t.Context(), device, target, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Detach(t.Context(), id("a")); !volume.Is(err, volume.InUse) {
+		t.Errorf("Detach of a bound device: %v", err)
+	}
+	if err := machine.Unmount(t.Context(), target); err != nil {
+		t.Fatal(err)
 	}
 	detach(t, p, "a")
 }

@@ -79,9 +79,6 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 				return wrap(p.name, err)
 			}
 		}
-		if err := touch(filepath.Join(m.dir, copyMark)); err != nil {
-			return wrap(p.name, err)
-		}
 		if m.image, err = os.OpenFile(filepath.Join(m.dir, imageName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return wrap(p.name, err)
 		}
@@ -118,7 +115,7 @@ func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() er
 		if err != nil {
 			return wrap(p.name, err)
 		}
-		if err := p.take(m.dir, written, nil); err != nil {
+		if err := p.takeForCopy(m.dir, written); err != nil {
 			return err
 		}
 	}

@@ -169,16 +169,16 @@ func (p *Pool) Delete(_ context.Context, id volume.ID) error {
 }
 
 // Expand makes a volume larger.
-func (p *Pool) Expand(_ context.Context, id volume.ID, bytes volume.Size) (volume.Volume, error) {
+func (p *Pool) Expand(_ context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d, err := p.find(id)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size := bytes.RoundUp(unit)
-	if size <= d.Size {
-		return d.Volume, nil
+	size, err := d.Grown(asked, unit)
+	if err != nil || size == d.Size {
+		return d.Volume, err
 	}
 	if err := p.room(size - d.Size); err != nil {
 		return volume.Volume{}, err

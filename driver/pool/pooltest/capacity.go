@@ -87,7 +87,7 @@ func (e *env) live(name string) {
 		if _, err := e.p.Attach(e.Context(), id, false); err != nil {
 			e.Errorf("Attach(%s): %v", name, err)
 		}
-		if v, err := e.p.Expand(e.Context(), id, size); err != nil || v.Size < size {
+		if v, err := e.p.Expand(e.Context(), id, atLeast(size)); err != nil || v.Size < size {
 			e.Errorf("Expand(%s): %v %v", name, v, err)
 		}
 		if err := e.p.Detach(e.Context(), id); err != nil {

@@ -89,6 +89,8 @@ func (e *env) spec(name string, bytes volume.Size) volume.Spec {
 	return volume.Spec{ID: e.id(name), Size: volume.Range{RequiredBytes: bytes}}
 }
 
+func atLeast(bytes volume.Size) volume.Range { return volume.Range{RequiredBytes: bytes} }
+
 func (e *env) create(name string) volume.Volume { return e.make(e.spec(name, size)) }
 
 func (e *env) make(spec volume.Spec) volume.Volume {
