@@ -21,9 +21,11 @@ type Host struct {
 
 var _ Machine = (*Host)(nil)
 
-// New returns the machine; its commands go through runner.
+// New returns the machine; its commands go through runner. The mounter is not made by mount.New or its
+// like, which make a temporary directory to see how umount(8) fails: a process that is killed meanwhile
+// leaves it, and nothing here is unmounted by that.
 func New(runner Runner) *Host {
-	return &Host{runner: runner, mounter: mount.NewWithoutSystemd(""), grower: mount.NewResizeFs(exec.New())}
+	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(exec.New())}
 }
 
 // failed makes an Internal error of a system call's. A path that is not there is NotFound.

@@ -18,14 +18,15 @@ const DefaultFSType = Ext4
 // FSTypes lists the file systems that loam makes, the default one first.
 func FSTypes() []FSType { return []FSType{Ext4, XFS, Btrfs} }
 
-// Least returns the smallest device on which the tools make this file system: mkfs.xfs refuses less
-// than 300 MiB since xfsprogs 5.19, mkfs.btrfs less than 109 MiB with its default profiles.
+// Least returns the smallest device on which this file system is made: mkfs.xfs refuses less than
+// 300 MiB since xfsprogs 5.19, and the kernel resizes no btrfs to less than 256 MiB, not even to the
+// size that it has, so a smaller one could be mounted but not staged again.
 func (t FSType) Least() Size {
 	switch t {
 	case XFS:
 		return 300 * MiB
 	case Btrfs:
-		return 128 * MiB
+		return 256 * MiB
 	default:
 		return 1 * MiB
 	}

@@ -24,7 +24,6 @@ const (
 
 // cost is what a call took.
 type cost struct {
-	took        time.Duration
 	allocations uint64 // by this process, in which the driver and the caller are
 	reads       uint64 // read system calls of it
 }
