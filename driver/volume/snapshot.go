@@ -25,6 +25,14 @@ func (s SnapshotSpec) Members() []ID {
 	return ids
 }
 
+// InOrder sorts snapshots into the order in which the spec names their volumes.
+func (s SnapshotSpec) InOrder(snapshots []Snapshot) []Snapshot {
+	slices.SortStableFunc(snapshots, func(a, b Snapshot) int {
+		return slices.Index(s.Volumes, a.Volume) - slices.Index(s.Volumes, b.Volume)
+	})
+	return snapshots
+}
+
 // Check says whether the spec can be met at all. The kind of its error is Invalid, or InUse
 // (FAILED_PRECONDITION in CSI) where the volumes are not all in the pool of the group.
 func (s SnapshotSpec) Check() error {

@@ -27,7 +27,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 		return nil, err
 	}
 	if len(existing) > 0 {
-		return inOrder(existing, spec), volume.FitsSpec(existing, spec)
+		return spec.InOrder(existing), volume.FitsSpec(existing, spec)
 	}
 	temporary, final := "snapshot-"+spec.ID.Name, filepath.Join(p.root, snapshotsDir, spec.ID.Name)
 	if spec.Group {
@@ -38,7 +38,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 		return nil, err
 	}
 	taken, err := p.existing(spec)
-	return inOrder(taken, spec), err
+	return spec.InOrder(taken), err
 }
 
 // existing returns the snapshots that spec's name stands for now, none if it is free.
@@ -125,14 +125,6 @@ func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() er
 		}
 	}
 	return nil
-}
-
-// inOrder returns the snapshots in the order in which spec names their volumes.
-func inOrder(snapshots []volume.Snapshot, spec volume.SnapshotSpec) []volume.Snapshot {
-	slices.SortStableFunc(snapshots, func(a, b volume.Snapshot) int {
-		return slices.Index(spec.Volumes, a.Volume) - slices.Index(spec.Volumes, b.Volume)
-	})
-	return snapshots
 }
 
 // snapshotDir is where a snapshot is: alone, or in its group.

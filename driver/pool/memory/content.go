@@ -1,12 +1,13 @@
 package memory
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -42,31 +43,12 @@ func (c *content) copy(size volume.Size) (*content, error) {
 	if _, err := other.open(size); err != nil {
 		return nil, err
 	}
-	if err := c.copyData(other.file); err != nil {
+	err := host.CopySparse(context.Background(), other.file, c.file, func() error { return nil })
+	if err != nil {
 		other.close()
 		return nil, fmt.Errorf("copy of a volume in memory: %w", err)
 	}
 	return other, nil
-}
-
-// copyData copies what is not a hole (lseek(2), SEEK_DATA).
-func (c *content) copyData(to *os.File) error {
-	fd := int(c.file.Fd())
-	for end := int64(0); ; {
-		start, err := unix.Seek(fd, end, unix.SEEK_DATA)
-		if err == unix.ENXIO {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if end, err = unix.Seek(fd, start, unix.SEEK_HOLE); err != nil {
-			return err
-		}
-		if _, err := io.Copy(io.NewOffsetWriter(to, start), io.NewSectionReader(c.file, start, end-start)); err != nil {
-			return err
-		}
-	}
 }
 
 func (c *content) close() {

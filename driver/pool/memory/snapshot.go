@@ -18,7 +18,7 @@ func (p *Pool) CreateSnapshot(_ context.Context, spec volume.SnapshotSpec) ([]vo
 		return nil, err
 	}
 	if existing := p.existing(spec); len(existing) > 0 {
-		return inOrder(existing, spec), volume.FitsSpec(existing, spec)
+		return spec.InOrder(existing), volume.FitsSpec(existing, spec)
 	}
 	var need volume.Size
 	for _, id := range spec.Volumes {
@@ -75,19 +75,6 @@ func (p *Pool) take(spec volume.SnapshotSpec) ([]*copied, error) {
 		taken = append(taken, s)
 	}
 	return taken, nil
-}
-
-// inOrder returns the snapshots in the order in which spec names their volumes.
-func inOrder(snapshots []volume.Snapshot, spec volume.SnapshotSpec) []volume.Snapshot {
-	var ordered []volume.Snapshot
-	for _, v := range spec.Volumes {
-		for _, s := range snapshots {
-			if s.Volume == v {
-				ordered = append(ordered, s)
-			}
-		}
-	}
-	return ordered
 }
 
 // GetSnapshot returns one snapshot.
