@@ -32,10 +32,7 @@ const freezePatience = 10 * time.Second
 // Freeze freezes the file systems mounted at the given paths, all or none (FIFREEZE, which also
 // writes out what they hold back). Busy where somebody else has frozen one.
 func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
-	f := &Frozen{command: exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")}
-	// Its own session, so that a signal to the terminal's or the service's group does not reach it.
-	f.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	f.command.Args = append([]string{watchdogName, watchdogFlag}, mountPoints...)
+	f := &Frozen{command: watchdogCommand(ctx, watchdogFlag, mountPoints)}
 	f.command.Stderr = os.Stderr
 	ask, err := f.command.StdinPipe()
 	if err != nil {
@@ -54,6 +51,14 @@ func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+func watchdogCommand(ctx context.Context, flag string, mountPoints []string) *exec.Cmd {
+	c := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")
+	// Its own session, so that a signal to the terminal's or the service's group does not reach it.
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.Args = append([]string{watchdogName, flag}, mountPoints...)
+	return c
 }
 
 // hear waits for one answer of the watchdog.
@@ -100,6 +105,18 @@ func (f *Frozen) Thaw() error {
 func (f *Frozen) end() {
 	_ = f.ask.Close() // the watchdog thaws when it reads the end
 	_ = f.command.Wait()
+}
+
+// ThawLeft is Thaw for file systems that a process which is gone may have left frozen, in a process of
+// its own: btrfs turns read-only when the process that thaws it is killed meanwhile, as this one may be.
+func ThawLeft(ctx context.Context, mountPoints []string) error {
+	if len(mountPoints) == 0 {
+		return nil
+	}
+	if out, err := watchdogCommand(ctx, thawFlag, mountPoints).CombinedOutput(); err != nil {
+		return volume.Errorf(volume.Internal, "thaw what was left frozen: %w: %s", err, shorten(string(out)))
+	}
+	return nil
 }
 
 // Thaw thaws a file system that a freeze of a process that is gone may have left frozen; one that is

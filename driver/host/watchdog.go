@@ -17,6 +17,7 @@ import (
 const (
 	watchdogName = "loam-freeze-watchdog"
 	watchdogFlag = "--freeze-watchdog" // a binary that does not call Watchdog refuses it as unknown
+	thawFlag     = "--thaw-what-was-left"
 
 	watchdogFrozen = "frozen"
 	watchdogBeat   = "beat"
@@ -25,16 +26,22 @@ const (
 	watchdogBusy   = "busy: "
 )
 
-// Watchdog reports whether this process was started to watch over frozen file systems, and if so does
-// that until they are thawed. The main function of a program that uses Freeze calls it first, with
-// os.Args, and returns if it is true.
+// Watchdog reports whether this process was started to watch over frozen file systems, or to thaw some,
+// and if so does that until they are thawed. The main function of a program that uses Freeze or
+// ThawLeft calls it first, with os.Args, and returns if it is true.
 func Watchdog(args []string) bool {
-	if len(args) < 2 || args[0] != watchdogName || args[1] != watchdogFlag {
+	if len(args) < 2 || args[0] != watchdogName || (args[1] != watchdogFlag && args[1] != thawFlag) {
 		return false
 	}
 	// What ends the parent must not end the one that cleans up after it.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
-	if err := watch(context.Background(), args[2:], os.Stdin, os.Stdout); err != nil {
+	var err error
+	if args[1] == thawFlag {
+		err = thawAll(args[2:])
+	} else {
+		err = watch(context.Background(), args[2:], os.Stdin, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, watchdogName+":", err)
 		os.Exit(1)
 	}

@@ -128,6 +128,7 @@ func (p *Pool) thawAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var mountPoints []string
 	for _, v := range volumes {
 		if !v.Attached() {
 			continue
@@ -135,12 +136,10 @@ func (p *Pool) thawAll(ctx context.Context) error {
 		if mountPoint, mounted, err := p.mountPoint(table, v); err != nil {
 			return err
 		} else if mounted {
-			if err := host.Thaw(mountPoint); err != nil {
-				return err
-			}
+			mountPoints = append(mountPoints, mountPoint)
 		}
 	}
-	return nil
+	return host.ThawLeft(ctx, mountPoints)
 }
 
 // copyFile makes image hold the bytes of the file at path: by sharing its blocks, or by copying what
