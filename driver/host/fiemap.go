@@ -9,6 +9,7 @@ import (
 
 // Extent is a piece of a file that has blocks of its own or shares them with other files.
 type Extent struct {
+	Logical  uint64 // where in the file it is, in bytes
 	Physical uint64 // where the blocks are, in bytes; equal only for shared blocks
 	Bytes    uint64
 	Written  bool // else it is allocated only, and reads as zeros
@@ -57,7 +58,7 @@ func Extents(path string, visit func(Extent)) error {
 		}
 		for _, e := range request.extents[:request.mapped] {
 			if e.flags&fiemapNoLocation == 0 {
-				visit(Extent{Physical: e.physical, Bytes: e.length, Written: e.flags&fiemapUnwritten == 0})
+				visit(Extent{Logical: e.logical, Physical: e.physical, Bytes: e.length, Written: e.flags&fiemapUnwritten == 0})
 			}
 			start = e.logical + e.length
 			if e.flags&fiemapLast != 0 {

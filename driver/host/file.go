@@ -17,12 +17,16 @@ func Preallocate(f *os.File, from, to volume.Size) error {
 	if to <= from {
 		return nil
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return failed("look at", f.Name(), err)
+	}
 	// With the size kept, a file that could be allocated only in part still has its old size.
-	err := interrupted(func() error {
+	err = interrupted(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, int64(from), int64(to-from))
 	})
 	if err != nil {
-		undone := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(from), int64(to-from))
+		undone := f.Truncate(info.Size()) // which frees what is behind it; punching a hole there does not, on ext4
 		kind := volume.Internal
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			kind = volume.Full

@@ -20,6 +20,8 @@ import (
 // process of their own, the watchdog, and thawed by it: when Thaw asks for it, when this process ends
 // in whatever way, or when it has not heard of it for as long as a watchdog waits.
 type Frozen struct {
+	mountPoints []string
+
 	command *exec.Cmd
 	ask     io.WriteCloser
 	answers *bufio.Reader
@@ -32,7 +34,7 @@ const freezePatience = 10 * time.Second
 // Freeze freezes the file systems mounted at the given paths, all or none (FIFREEZE, which also
 // writes out what they hold back). Busy where somebody else has frozen one.
 func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
-	f := &Frozen{command: watchdogCommand(ctx, watchdogFlag, mountPoints)}
+	f := &Frozen{mountPoints: mountPoints, command: watchdogCommand(ctx, watchdogFlag, mountPoints)}
 	f.command.Stderr = os.Stderr
 	ask, err := f.command.StdinPipe()
 	if err != nil {
@@ -72,7 +74,9 @@ func (f *Frozen) hear(want string) error {
 	case line != "":
 		return volume.Errorf(volume.Internal, "%s", shorten(line))
 	default:
-		return volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
+		// It was killed, and a freeze does not end with its process.
+		err = volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
+		return errors.Join(err, ThawLeft(context.Background(), f.mountPoints))
 	}
 }
 
@@ -90,10 +94,8 @@ func (f *Frozen) Beat() error {
 func (f *Frozen) Thaw() error {
 	var err error
 	f.ended.Do(func() {
-		_, err = fmt.Fprintln(f.ask, watchdogThaw)
-		if err == nil {
-			err = f.hear(watchdogThawed)
-		}
+		_, _ = fmt.Fprintln(f.ask, watchdogThaw) // where it has ended, hear finds that out
+		err = f.hear(watchdogThawed)
 		f.end()
 	})
 	if err != nil {

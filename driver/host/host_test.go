@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,4 +184,73 @@ func TestWatchdogThawsWhenItsParentIsKilled(t *testing.T) {
 		_ = host.Thaw(dir)
 		t.Error("the file system is still frozen")
 	}
+}
+
+// A freeze does not end with the process that froze: the one that asked for it has to see to it.
+func TestAKilledWatchdogLeavesNothingFrozen(t *testing.T) {
+	dir := mounted(t)
+	frozen, err := host.Freeze(t.Context(), []string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	children, err := os.ReadFile("/proc/thread-self/children")
+	if err == nil && len(children) == 0 { // it was started by another thread
+		children, err = exec.Command("pgrep", "-P", fmt.Sprint(os.Getpid())).Output()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range strings.Fields(string(children)) {
+		_ = exec.Command("kill", "-9", child).Run() // pgrep itself has ended
+	}
+	if err := frozen.Thaw(); err == nil {
+		t.Error("Thaw by a watchdog that was killed succeeded: nobody knows how long it was frozen")
+	}
+	if !writable(dir, 10*time.Second) {
+		_ = host.Thaw(dir)
+		t.Error("the file system is still frozen")
+	}
+}
+
+func TestAFileThatCannotBeAllocatedTakesNothing(t *testing.T) {
+	dir := mounted(t) // an ext4 of 64 MiB
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Preallocate(f, 0, 8*volume.MiB); err != nil {
+		t.Fatal(err)
+	}
+	before, err := host.New(host.NewRunner()).Usage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Preallocate(f, 8*volume.MiB, 200*volume.MiB); !volume.Is(err, volume.Full) {
+		t.Errorf("Preallocate of more than there is: %v", err)
+	}
+	after, err := host.New(host.NewRunner()).Usage(dir)
+	if size, _, sizeErr := host.Allocated(f.Name()); err != nil || sizeErr != nil || size != 8*volume.MiB || after.AvailableBytes != before.AvailableBytes {
+		t.Errorf("the file has %s, %d bytes are available and %d were (%v, %v)", size, after.AvailableBytes, before.AvailableBytes, err, sizeErr)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheMountPointOfADeviceLeadsToIt(t *testing.T) {
+	h, path, dir := host.New(host.NewRunner()), device(t, 64*volume.MiB), t.TempDir()
+	if _, mounted, err := h.MountPoint(path); err != nil || mounted {
+		t.Errorf("before: %t, %v", mounted, err)
+	}
+	command(t, "mkfs.ext4", "-q", path)
+	command(t, "mount", path, dir)
+	defer command(t, "umount", dir)
+	if got, _, err := h.MountPoint(path); err != nil || got != dir {
+		t.Errorf("mounted at %q, and MountPoint answered %q, %v", dir, got, err)
+	}
+	command(t, "mount", "-t", "tmpfs", "none", dir)
+	if got, mounted, err := h.MountPoint(path); !mounted || !volume.Is(err, volume.Unavailable) {
+		t.Errorf("with another mount over it: %q, %t, %v", got, mounted, err)
+	}
+	command(t, "umount", dir)
 }

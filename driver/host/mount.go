@@ -80,6 +80,38 @@ func (h *Host) Mounts() ([]Mount, error) {
 	return mounts, nil
 }
 
+// MountPoint returns a path that leads to the file system on a device, and whether it is mounted. A
+// mount that another one lies over is not it. The kind of its error is Unavailable where the file
+// system is mounted, but only where no path leads to it.
+func (h *Host) MountPoint(device string) (path string, mounted bool, err error) {
+	d, err := h.Device(device)
+	if err != nil {
+		return "", false, err
+	}
+	mounts, err := h.Mounts()
+	if err != nil {
+		return "", false, err
+	}
+	for _, m := range mounts {
+		if m.Device != d.Number {
+			// btrfs has a device number of its own in the table, so there the source has to say it.
+			source, err := h.Device(m.Source)
+			if m.FSType != string(volume.Btrfs) || err != nil || source.Number != d.Number {
+				continue
+			}
+		}
+		mounted = true
+		var s unix.Stat_t
+		if unix.Stat(m.Target, &s) == nil && s.Dev == unix.Mkdev(m.Device.Major, m.Device.Minor) {
+			return m.Target, true, nil
+		}
+	}
+	if mounted {
+		return "", true, volume.Errorf(volume.Unavailable, "the file system on %s is mounted, but other mounts lie over it: unmount those first", device)
+	}
+	return "", false, nil
+}
+
 func hasOption(options, option string) bool {
 	return slices.Contains(strings.Split(options, ","), option)
 }

@@ -76,7 +76,7 @@ func watch(ctx context.Context, mountPoints []string, in io.Reader, out io.Write
 		return errors.Join(err, thawAll(frozen))
 	}
 	asked := waitForThaw(lines)
-	if err := thawAll(frozen); err != nil || !asked {
+	if err := thawFrozen(frozen); err != nil || !asked {
 		return err
 	}
 	_, err = fmt.Fprintln(out, watchdogThawed)
@@ -111,6 +111,19 @@ func freezeAll(mountPoints []string) (frozen []string, err error) {
 	return frozen, nil
 }
 
+// thawFrozen thaws what this process has frozen. An error means that somebody else has thawed one
+// before, so that what was copied meanwhile is not of one instant.
+func thawFrozen(mountPoints []string) error {
+	var errs []error
+	for _, m := range slices.Backward(mountPoints) {
+		if err := freezeIoctl(m, fiThaw); err != nil {
+			errs = append(errs, fmt.Errorf("thaw %q: %w", m, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// thawAll thaws what may be frozen.
 func thawAll(mountPoints []string) error {
 	var errs []error
 	for _, m := range slices.Backward(mountPoints) {
