@@ -82,18 +82,18 @@ func (h *Host) Mounts() ([]Mount, error) {
 
 // MountPoint returns a path that leads to the file system on a device, and whether it is mounted. A
 // mount that another one lies over is not it. The kind of its error is Unavailable where the file
-// system is mounted, but only where no path leads to it.
+// system is mounted, but no path leads to it.
 func (h *Host) MountPoint(device string) (path string, mounted bool, err error) {
 	d, err := h.Device(device)
 	if err != nil {
 		return "", false, err
 	}
-	mounts, err := h.Mounts()
+	all, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return "", false, err
+		return "", false, volume.Errorf(volume.Internal, "read the mount table: %w", err)
 	}
-	for _, m := range mounts {
-		if m.Device != d.Number {
+	for _, m := range all {
+		if uint32(m.Major) != d.Number.Major || uint32(m.Minor) != d.Number.Minor {
 			// btrfs has a device number of its own in the table, so there the source has to say it.
 			source, err := h.Device(m.Source)
 			if m.FSType != string(volume.Btrfs) || err != nil || source.Number != d.Number {
@@ -101,9 +101,10 @@ func (h *Host) MountPoint(device string) (path string, mounted bool, err error) 
 			}
 		}
 		mounted = true
-		var s unix.Stat_t
-		if unix.Stat(m.Target, &s) == nil && s.Dev == unix.Mkdev(m.Device.Major, m.Device.Minor) {
-			return m.Target, true, nil
+		var s unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, m.Mountpoint, 0, unix.STATX_MNT_ID, &s)
+		if err == nil && s.Mnt_id == uint64(m.ID) {
+			return m.Mountpoint, true, nil
 		}
 	}
 	if mounted {

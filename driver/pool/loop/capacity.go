@@ -11,24 +11,24 @@ import (
 )
 
 // What is kept free for what the file system itself writes: directories, inodes, and the trees that
-// say where the blocks of an image are. Status keeps back more than take, so what it says is free can
-// be had although making the directory for it takes a few blocks first.
+// say where the blocks of an image are. The trees grow with the images: one that is written to in single
+// blocks here and there has 16 bytes of tree for each 4 KiB or 8. Status keeps back more than take, so
+// what it says is free can be had although making the directory for it takes a few blocks first.
 const (
 	metadataBytes = 2 * volume.MiB
 	statusBytes   = 2 * metadataBytes
+	treeShare     = 400 // one byte of tree for so many of image
 )
 
-// Status measures the pool.
+// Status measures the pool. It waits for nobody.
 func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
-	p.space.Lock()
 	m, err := p.measure()
-	p.space.Unlock()
 	if err != nil {
 		return volume.PoolStatus{}, wrap(p.name, err)
 	}
-	free := max(m.free-statusBytes, 0)
+	free := max((m.free-m.need/treeShare-statusBytes)/(treeShare+1)*treeShare, 0)
 	s := volume.PoolStatus{
-		Pool: p.name, TotalBytes: max(m.total-statusBytes, 0), FreeBytes: free, LeastBytes: unit,
+		Pool: p.name, TotalBytes: max((m.total-statusBytes)/(treeShare+1)*treeShare, free), FreeBytes: free, LeastBytes: unit,
 		LargestBytes: free / unit * unit, Healthy: true,
 	}
 	if m.free < 0 {
@@ -38,39 +38,58 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	return s, nil
 }
 
-// take sees to it that bytes are free, runs allocate, and counts them for the image in dir, if it is
-// not empty, until letGo. The kind of its error is Full where they are not free.
-func (p *Pool) take(dir string, bytes volume.Size, allocate func() error) error {
+// making is what was promised to an image that is being made.
+type making struct {
+	bytes    volume.Size
+	snapshot bool
+	copy     bool // it may share blocks
+}
+
+// take sees to it that bytes are free, and runs allocate before anybody else can take them. The kind of
+// its error is Full where they are not free.
+func (p *Pool) take(bytes volume.Size, allocate func() error) error {
 	p.space.Lock()
 	defer p.space.Unlock()
 	if err := p.isFree(bytes); err != nil {
 		return err
 	}
-	if err := allocate(); err != nil {
-		return wrap(p.name, err)
-	}
-	if dir != "" {
-		p.making[dir] = bytes
-	}
-	return nil
+	return wrap(p.name, allocate())
 }
 
-// takeForCopy is take for an image that is going to be a copy. It marks it as one that may share
-// blocks before it has the first of them, so that it is never measured as one that has all to itself.
-func (p *Pool) takeForCopy(dir string, bytes volume.Size) error {
-	return p.take(dir, bytes, func() error {
-		p.shares = true
-		return touch(filepath.Join(dir, copyMark))
+// takeFor is take for the image that is made in dir. Until letGo it is counted with all that m says.
+func (p *Pool) takeFor(dir string, m making, allocate func() error) error {
+	return p.take(m.bytes, func() error {
+		p.state.Lock()
+		p.making[dir] = m
+		p.shares = p.shares || m.copy
+		p.state.Unlock()
+		return allocate() // if it fails, letGo comes all the same
 	})
 }
 
-// isFree is called with p.space held.
+// takeForCopy is takeFor for an image that is going to be a copy. It is marked as one that may share
+// blocks before it has the first of them, so it is never measured as one that has all to itself.
+func (p *Pool) takeForCopy(dir string, m making) error {
+	m.copy = true
+	return p.takeFor(dir, m, func() error { return touch(filepath.Join(dir, copyMark)) })
+}
+
+// checkOwed says whether the pool can still give all that it has promised. The kind of its error is Full.
+func (p *Pool) checkOwed() error {
+	m, err := p.measure()
+	if err == nil && m.free < 0 {
+		err = volume.Errorf(volume.Full, "more was written meanwhile than there is room for beside a snapshot: %s are lacking", -m.free)
+	}
+	return wrap(p.name, err)
+}
+
+// isFree says whether so many bytes can be given out.
 func (p *Pool) isFree(bytes volume.Size) error {
 	m, err := p.measure()
 	if err != nil {
 		return wrap(p.name, err)
 	}
-	if free := m.free - metadataBytes; bytes > free {
+	if free := m.free - m.need/treeShare - metadataBytes; bytes > free || bytes+bytes/treeShare > free {
 		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked", p.name, max(free, 0), bytes)
 	}
 	return nil
@@ -79,8 +98,8 @@ func (p *Pool) isFree(bytes volume.Size) error {
 // letGo ends the counting of what is made in dir or below it. If it succeeded it has been counted
 // under its name since, so do is run in the same moment.
 func (p *Pool) letGo(dir string, do func() error) error {
-	p.space.Lock()
-	defer p.space.Unlock()
+	p.state.Lock()
+	defer p.state.Unlock()
 	for made := range p.making {
 		if made == dir || filepath.Dir(made) == dir {
 			delete(p.making, made)
@@ -92,6 +111,7 @@ func (p *Pool) letGo(dir string, do func() error) error {
 // measured is what a pool has and owes.
 type measured struct {
 	total volume.Size // that could be given out were there no volume
+	need  volume.Size // that the images may come to need
 	free  volume.Size // that can be given out now; negative where more is owed than there is
 }
 
@@ -99,12 +119,12 @@ type measured struct {
 // size. The need of a snapshot is the bytes it holds: they may all become its own when its volume is
 // written to. What they have is the blocks of all of them, shared ones once.
 func (p *Pool) measure() (measured, error) {
-	images, err := p.images()
+	images, shares, err := p.images()
 	if err != nil {
 		return measured{}, err
 	}
 	var need, have volume.Size
-	if p.shares {
+	if shares {
 		need, have, err = needOfShared(images)
 	} else {
 		need, have = needOf(images)
@@ -119,7 +139,7 @@ func (p *Pool) measure() (measured, error) {
 	}
 	total := volume.Size(usage.AvailableBytes) + have - p.config.reserve(volume.Size(usage.TotalBytes))
 	total = volume.Size(float64(total) * p.config.ratio())
-	return measured{total: total, free: total - need}, nil
+	return measured{total: total, need: need, free: total - need}, nil
 }
 
 // image is an image file and what has been promised for it.
@@ -129,19 +149,20 @@ type image struct {
 	snapshot bool
 }
 
-// images lists all images of the pool, and looks whether some may still share blocks, if any might when
-// it was last called. Only takeForCopy makes new ones that may.
-func (p *Pool) images() ([]image, error) {
-	var images []image
+// images lists all images of the pool, and says whether some may share blocks. Only if any might when
+// it was last called does it look: new ones that may come from takeForCopy alone.
+func (p *Pool) images() (images []image, shares bool, err error) {
+	p.state.Lock()
+	defer p.state.Unlock()
 	volumes, err := p.namesIn(volumesDir, "", 0)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	snapshots, err := p.snapshotDirs()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	shares := len(snapshots) > 0
+	shares = len(snapshots) > 0
 	add := func(dir string, i image) error {
 		i.path = filepath.Join(dir, imageName)
 		images = append(images, i)
@@ -153,32 +174,33 @@ func (p *Pool) images() ([]image, error) {
 	}
 	for _, name := range volumes {
 		if err := add(p.volumeDir(name), image{}); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	for _, s := range snapshots {
 		if err := add(s.dir, image{snapshot: true}); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	for dir, bytes := range p.making {
-		if err := add(dir, image{promised: bytes}); err != nil {
-			return nil, err
-		}
+	for dir, m := range p.making {
+		images = append(images, image{path: filepath.Join(dir, imageName), promised: m.bytes, snapshot: m.snapshot})
+		shares = shares || m.copy
 	}
-	p.shares = p.shares && shares
-	return images, nil
+	p.shares = shares
+	return images, shares, nil
 }
 
-// needOf measures images of which none shares a block.
+// needOf measures images of which none shares a block. Blocks that an image has beyond its size, which
+// a cut-off allocation may have left, are not what it needs them for.
 func needOf(images []image) (need, have volume.Size) {
 	for _, i := range images {
 		size, blocks, err := host.Allocated(i.path)
 		if err != nil {
 			size, blocks = 0, 0 // gone, or not there yet
 		}
-		need += max(size, i.promised)
-		have += blocks
+		size = max(size, i.promised)
+		need += size
+		have += min(blocks, size)
 	}
 	return need, have
 }
@@ -195,8 +217,13 @@ func needOfShared(images []image) (need, have volume.Size, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
+		size = max(size, i.promised)
 		var held volume.Size
 		err = host.Extents(i.path, func(e host.Extent) {
+			if e.Logical >= uint64(size) {
+				return
+			}
+			e.Bytes = min(e.Bytes, uint64(size)-e.Logical)
 			held += volume.Size(e.Bytes)
 			extents = append(extents, e)
 		})
@@ -204,9 +231,9 @@ func needOfShared(images []image) (need, have volume.Size, err error) {
 			return 0, 0, err
 		}
 		if i.snapshot {
-			need += held
+			need += max(held, i.promised)
 		} else {
-			need += max(size, i.promised)
+			need += size
 		}
 	}
 	return need, unionBytes(extents), nil

@@ -63,7 +63,7 @@ func (p *Pool) place(temporary, final string, makeIn func(dir string) error) err
 		return errors.Join(err, p.giveBack(dir))
 	}
 	if err := host.SyncDirectory(filepath.Dir(final)); err != nil {
-		return errors.Join(wrap(p.name, err), p.giveBack(final))
+		return errors.Join(wrap(p.name, err), p.remove(temporary, final))
 	}
 	return nil
 }
@@ -101,12 +101,12 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 		Parameters: spec.Parameters, Claim: spec.Claim, Ephemeral: spec.Ephemeral,
 	}
 	if spec.Source == nil {
-		if err := p.take(dir, size, func() error { return p.allocate(image, 0, size) }); err != nil {
+		if err := p.takeFor(dir, making{bytes: size}, func() error { return p.allocate(image, 0, size) }); err != nil {
 			return err
 		}
 		return wrap(p.name, r.write(dir, volumeRecord, image, freshMark))
 	}
-	if err := p.takeForCopy(dir, size); err != nil {
+	if err := p.takeForCopy(dir, making{bytes: size}); err != nil {
 		return err
 	}
 	if err := p.copyImage(ctx, image, source); err != nil {
@@ -182,7 +182,7 @@ func (p *Pool) grow(v volume.Volume, size volume.Size) (err error) {
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	// Inside, the image is seen to have grown before anybody else looks for space.
-	err = p.take("", size-v.Size, func() error { return p.allocate(image, v.Size, size) })
+	err = p.take(size-v.Size, func() error { return p.allocate(image, v.Size, size) })
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,15 @@ func (p *Pool) remove(temporary, dir string) error {
 	}
 	err := os.Rename(dir, away)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return p.here()
 	}
 	if err != nil {
 		return wrap(p.name, err)
 	}
-	return wrap(p.name, errors.Join(host.SyncDirectory(filepath.Dir(dir)), p.giveBack(away)))
+	if err := host.SyncDirectory(filepath.Dir(dir)); err != nil {
+		return wrap(p.name, err) // it may come back when the power goes, and must then be whole
+	}
+	return wrap(p.name, p.giveBack(away))
 }
 
 // giveBack removes a directory, and returns when its space is free.
@@ -79,6 +82,25 @@ func (p *Pool) removeHalfMade(ctx context.Context) error {
 	}
 	for _, name := range names {
 		if err := removeTree(filepath.Join(p.root, newDir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trim takes back blocks behind the end of images, which a cut-off expansion may have left.
+func (p *Pool) trim() error {
+	names, err := p.namesIn(volumesDir, "", 0)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(p.volumeDir(name), imageName)
+		size, blocks, err := host.Allocated(path)
+		if err != nil || blocks <= size {
+			continue // what cannot be looked at is told to who asks for the volume
+		}
+		if err := os.Truncate(path, int64(size)); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"k8s.io/klog/v2"
+
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -46,7 +48,11 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		}
 		v, file, err := p.read(volume.ID{Node: p.node, Pool: p.name, Name: name})
 		if volume.Is(err, volume.NotFound) {
-			continue // deleted meanwhile
+			continue // deleted meanwhile, or something of somebody else's
+		}
+		if volume.Is(err, volume.Internal) { // one that is damaged must not hide all the others
+			klog.FromContext(ctx).Error(err, "a volume is not listed")
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -83,9 +89,10 @@ func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
 	}, file, nil
 }
 
-// unreadable makes NotFound of a directory that is not there, and Internal of one that lacks a part.
+// unreadable makes NotFound of what is no directory with a record, and Internal of one that lacks
+// another part.
 func (p *Pool) unreadable(id volume.ID, err error) error {
-	if there, lookErr := exists(p.volumeDir(id.Name)); lookErr == nil && !there {
+	if there, lookErr := exists(filepath.Join(p.volumeDir(id.Name), volumeRecord)); lookErr == nil && !there {
 		return p.missing(id)
 	}
 	return volume.Errorf(volume.Internal, "volume %q: %w", id, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -50,7 +51,6 @@ func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, capture func(b
 
 // inUse returns a mount point of each volume that is mounted, and each volume that is attached only.
 func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string, bare []volume.Volume, err error) {
-	var table []host.Mount
 	for _, id := range ids {
 		v, err := p.Get(ctx, id)
 		if err != nil {
@@ -59,14 +59,9 @@ func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string
 		if !v.Attached() {
 			continue
 		}
-		if table == nil {
-			if table, err = p.machine.Mounts(); err != nil {
-				return nil, nil, err
-			}
-		}
-		mountPoint, mounted, err := p.mountPoint(table, v)
+		mountPoint, mounted, err := p.machine.MountPoint(v.Device)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 		}
 		if mounted {
 			mountPoints = append(mountPoints, mountPoint)
@@ -75,21 +70,6 @@ func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string
 		}
 	}
 	return mountPoints, bare, nil
-}
-
-// mountPoint returns a path at which the file system on the volume's device is mounted.
-func (p *Pool) mountPoint(table []host.Mount, v volume.Volume) (string, bool, error) {
-	device, err := p.machine.Device(v.Device)
-	if err != nil {
-		return "", false, volume.Errorf(volume.Internal, "volume %q: %w", v.ID, err)
-	}
-	for _, m := range table {
-		// btrfs has a device number of its own in the table, so there the source has to say it.
-		if m.Device == device.Number || (m.FSType == string(volume.Btrfs) && m.Source == v.Device) {
-			return m.Target, true, nil
-		}
-	}
-	return "", false, nil
 }
 
 func (p *Pool) writes(volumes []volume.Volume) ([]host.Writes, error) {
@@ -118,24 +98,35 @@ func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
 	return nil
 }
 
-// thawAll thaws what a process that is gone may have left frozen.
+// thawAll thaws what a process that is gone may have left frozen. It asks no record, for a volume whose
+// record is damaged may be frozen too.
 func (p *Pool) thawAll(ctx context.Context) error {
-	volumes, err := p.List(ctx, "", 0)
+	names, err := p.namesIn(volumesDir, "", 0)
 	if err != nil {
 		return err
 	}
-	table, err := p.machine.Mounts()
+	loops, err := p.machine.Loops()
 	if err != nil {
 		return err
 	}
 	var mountPoints []string
-	for _, v := range volumes {
-		if !v.Attached() {
+	for _, name := range names {
+		file, _, err := host.Identify(filepath.Join(p.volumeDir(name), imageName))
+		if volume.Is(err, volume.NotFound) {
 			continue
 		}
-		if mountPoint, mounted, err := p.mountPoint(table, v); err != nil {
+		if err != nil {
 			return err
-		} else if mounted {
+		}
+		l, attached := loops[file]
+		if !attached {
+			continue
+		}
+		mountPoint, mounted, err := p.machine.MountPoint(l.Device)
+		if err != nil {
+			return err
+		}
+		if mounted {
 			mountPoints = append(mountPoints, mountPoint)
 		}
 	}

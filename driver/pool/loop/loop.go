@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
@@ -38,15 +39,17 @@ type Pool struct {
 	config     Config
 	machine    *host.Host
 	root       string      // where the directories are
+	rootFile   host.FileID // what root was when the pool was opened
 	own        *filesystem // the pool's own file system, nil where it has none
 	lock       *os.File    // nil while only inspected
 
 	reflinks  bool // images can share blocks
 	freesLate bool // space is given back only by host.SyncFilesystem
 
-	space  sync.Mutex             // held while space is looked for and taken
-	making map[string]volume.Size // bytes promised to what is being made, by its directory
-	shares bool                   // false only while no two images can share a block
+	space  sync.Mutex        // held while space is looked for and taken, never by who only looks
+	state  sync.Mutex        // of the two below
+	making map[string]making // what is being made, by its directory
+	shares bool              // false only while no two images can share a block
 
 	instant sync.Mutex // held while volumes are frozen and copied
 }
@@ -64,7 +67,7 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host) 
 	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
 		return nil, wrap(name, err)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}, shares: true}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
 	if err := p.takeLock(); err != nil {
 		return nil, wrap(name, err)
 	}
@@ -91,11 +94,15 @@ func Inspect(_ context.Context, name, node string, c Config, machine *host.Host)
 	if err := c.Check(); err != nil {
 		return nil, wrap(name, err)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]volume.Size{}, shares: true}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
 	if c.SizeBytes > 0 {
 		p.root = filepath.Join(c.Directory, mountedName)
 	}
-	if _, err := os.Stat(filepath.Join(p.root, volumesDir)); err != nil {
+	var err error
+	if p.rootFile, _, err = host.Identify(p.root); err == nil {
+		_, err = os.Stat(filepath.Join(p.root, volumesDir))
+	}
+	if err != nil {
 		return nil, wrap(name, volume.Errorf(volume.Unavailable, "there is no pool at %q now: start loam serve, which makes and mounts it (%w)", p.root, err))
 	}
 	return p, nil
@@ -117,6 +124,10 @@ func (p *Pool) Close() error {
 	return wrap(p.name, errors.Join(errs...))
 }
 
+// lockPatience is how long the lock is tried for. A command that a process was just starting when it was
+// killed has the lock for a moment longer than the process.
+const lockPatience = time.Second
+
 // takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The
 // kernel lets go of it when the process ends, in whatever way.
 func (p *Pool) takeLock() error {
@@ -124,7 +135,13 @@ func (p *Pool) takeLock() error {
 	if err != nil {
 		return err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for until := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(until) {
+			break
+		}
+	}
+	if err != nil {
 		err = volume.Errorf(volume.Unavailable, "%q is open in another process: end that one first, or give each a directory of its own (%w)", p.config.Directory, err)
 		return errors.Join(err, lock.Close())
 	}
@@ -132,8 +149,9 @@ func (p *Pool) takeLock() error {
 	return nil
 }
 
-// prepare makes the directories, removes what is half made, and syncs the names of what is whole,
-// which a process that was killed may not have come to.
+// prepare makes the directories, removes what is half made, and syncs what is whole. A process that was
+// killed may not have come to that: a volume may have lost its mark, and the mark must not come back when
+// the power goes after the volume was written to.
 func (p *Pool) prepare(ctx context.Context) error {
 	for _, name := range []string{volumesDir, snapshotsDir, groupsDir, newDir} {
 		if err := os.MkdirAll(filepath.Join(p.root, name), 0o700); err != nil {
@@ -143,6 +161,9 @@ func (p *Pool) prepare(ctx context.Context) error {
 	if err := p.removeHalfMade(ctx); err != nil {
 		return err
 	}
+	if err := p.trim(); err != nil {
+		return err
+	}
 	var err error
 	if p.freesLate, err = host.FreesLate(p.root); err != nil {
 		return err
@@ -150,18 +171,29 @@ func (p *Pool) prepare(ctx context.Context) error {
 	if p.reflinks, err = canReflink(filepath.Join(p.root, newDir)); err != nil {
 		return err
 	}
-	for _, name := range []string{volumesDir, snapshotsDir, groupsDir, newDir, "."} {
-		if err := host.SyncDirectory(filepath.Join(p.root, name)); err != nil {
-			return err
-		}
+	if p.rootFile, _, err = host.Identify(p.root); err != nil {
+		return err
 	}
-	return nil
+	return host.SyncFilesystem(p.root)
 }
 
 func (p *Pool) owns(id volume.ID) bool { return id.Node == p.node && id.Pool == p.name }
 
+// missing is the error for what is not there: NotFound, unless the pool itself is not.
 func (p *Pool) missing(id volume.ID) error {
+	if err := p.here(); err != nil {
+		return err
+	}
 	return volume.Errorf(volume.NotFound, "pool %q has no %q", p.name, id)
+}
+
+// here says whether the file system that the pool is on is still there. When it was unmounted, what is on
+// it cannot be seen, but exists. The kind of its error is Unavailable.
+func (p *Pool) here() error {
+	if now, _, err := host.Identify(p.root); err != nil || now != p.rootFile {
+		return volume.Errorf(volume.Unavailable, "pool %q is no longer at %q: mount its file system again", p.name, p.root)
+	}
+	return nil
 }
 
 // wrap names the pool in an error that does not come from a call for one volume.

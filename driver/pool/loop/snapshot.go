@@ -85,8 +85,14 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 		defer m.image.Close() //nolint:errcheck // synced with the record
 		members[i] = m
 	}
+	if err := p.takeMembers(members); err != nil {
+		return err
+	}
 	err = p.atOneInstant(ctx, spec.Volumes, func(beat func() error) error { return p.copyMembers(ctx, members, beat) })
 	if err != nil {
+		return err
+	}
+	if err := p.checkOwed(); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -102,12 +108,12 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	return nil
 }
 
-// copyMembers takes the space that the copies may come to need, and copies.
-func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() error) error {
+// takeMembers takes the space that the copies may come to need: what is written in the volumes now. That
+// takes a while, so it comes before they are frozen; checkOwed has the last word.
+func (p *Pool) takeMembers(members []member) error {
 	for _, m := range members {
-		path := filepath.Join(p.volumeDir(m.volume.ID.Name), imageName)
 		var written volume.Size
-		err := host.Extents(path, func(e host.Extent) {
+		err := host.Extents(p.imageOf(m), func(e host.Extent) {
 			if e.Written {
 				written += volume.Size(e.Bytes)
 			}
@@ -115,16 +121,25 @@ func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() er
 		if err != nil {
 			return wrap(p.name, err)
 		}
-		if err := p.takeForCopy(m.dir, written); err != nil {
-			return err
-		}
-	}
-	for _, m := range members {
-		if err := p.copyFile(ctx, m.image, filepath.Join(p.volumeDir(m.volume.ID.Name), imageName), beat); err != nil {
+		if err := p.takeForCopy(m.dir, making{bytes: written, snapshot: true}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() error) error {
+	for _, m := range members {
+		if err := errors.Join(beat(), p.copyFile(ctx, m.image, p.imageOf(m), beat)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// imageOf returns the path of the image that a member is a copy of.
+func (p *Pool) imageOf(m member) string {
+	return filepath.Join(p.volumeDir(m.volume.ID.Name), imageName)
 }
 
 // snapshotDir is where a snapshot is: alone, or in its group.
@@ -197,6 +212,9 @@ func (p *Pool) snapshotIn(d snapshotDir) (volume.Snapshot, error) {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
 	_, size, err := host.Identify(filepath.Join(d.dir, imageName))
+	if there, lookErr := exists(d.dir); lookErr == nil && !there {
+		return volume.Snapshot{}, p.missing(id) // deleted between the two looks
+	}
 	if err != nil {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}

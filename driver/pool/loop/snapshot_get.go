@@ -2,7 +2,11 @@ package loop
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path/filepath"
+
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -32,7 +36,11 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 		}
 		s, err := p.snapshotIn(d)
 		if volume.Is(err, volume.NotFound) {
-			continue // deleted meanwhile
+			continue // deleted meanwhile, or something of somebody else's
+		}
+		if volume.Is(err, volume.Internal) { // one that is damaged must not hide all the others
+			klog.FromContext(ctx).Error(err, "a snapshot is not listed")
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -67,13 +75,10 @@ func (p *Pool) members(group volume.ID) ([]volume.Snapshot, error) {
 	if !p.owns(group) {
 		return nil, p.missing(group)
 	}
-	if there, err := exists(filepath.Join(p.root, groupsDir, group.Name)); err != nil || !there {
-		if err != nil {
-			return nil, wrap(p.name, err)
-		}
+	names, err := p.namesIn(filepath.Join(groupsDir, group.Name), "", 0)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, p.missing(group)
 	}
-	names, err := p.namesIn(filepath.Join(groupsDir, group.Name), "", 0)
 	if err != nil {
 		return nil, err
 	}
