@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +60,7 @@ func (h *Host) notBound(device string) error {
 }
 
 // Claim opens the device with O_EXCL, which for a block device means: nobody else does, and nobody
-// has it mounted (open(2)).
+// has it mounted (open(2)). And it locks it, for a mkfs that Format started may not have opened it so.
 func (h *Host) Claim(device string) (release func(), err error) {
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL, 0)
 	if errors.Is(err, unix.EBUSY) {
@@ -68,7 +69,21 @@ func (h *Host) Claim(device string) (release func(), err error) {
 	if err != nil {
 		return nil, failed("claim", device, err)
 	}
+	if err := lockDevice(context.Background(), f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	return func() { _ = f.Close() }, nil // it was only read
+}
+
+// lockDevice takes the lock of a device (flock(2)) until f and the copies of it that children have are
+// closed. udev takes it too while it looks at a new device, so it is waited for a little. The kind of its
+// error is Busy.
+func lockDevice(ctx context.Context, f *os.File) error {
+	err := again(ctx, unix.EWOULDBLOCK, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return volume.Errorf(volume.Busy, "device %q is locked by another process, which may be a mkfs that still runs: try again when that has ended", f.Name())
+	}
+	return failed("lock", f.Name(), err)
 }
 
 // Writes counts what was written to a device, or is being written, since it appeared: two equal

@@ -19,11 +19,22 @@ const prezeroed = "assume_storage_prezeroed=1"
 
 // Format runs mkfs and syncs the device, so that the file system is on the disk when it returns.
 // Neither mkfs.xfs nor mkfs.btrfs is told to overwrite what it finds.
+//
+// The mkfs holds a lock on the device, as Claim does. It may outlive this process, and mkfs.btrfs keeps
+// nobody else from opening the device meanwhile.
 func (h *Host) Format(ctx context.Context, device string, f Format) error {
-	err := h.mkfs(ctx, device, f, true)
+	lock, err := os.Open(device)
+	if err != nil {
+		return failed("open", device, err)
+	}
+	defer lock.Close() //nolint:errcheck // only read
+	if err := lockDevice(ctx, lock); err != nil {
+		return err
+	}
+	err = h.mkfs(ctx, lock, f, true)
 	var exit *ExitError
 	if errors.As(err, &exit) && f.Type == volume.Ext4 && strings.Contains(exit.Stderr, prezeroed[:strings.Index(prezeroed, "=")]) {
-		err = h.mkfs(ctx, device, f, false)
+		err = h.mkfs(ctx, lock, f, false)
 	}
 	if err != nil {
 		return volume.Errorf(volume.Internal, "make %s on %q: %w", f.Type, device, err)
@@ -31,7 +42,7 @@ func (h *Host) Format(ctx context.Context, device string, f Format) error {
 	return h.SyncDevice(device)
 }
 
-func (h *Host) mkfs(ctx context.Context, device string, f Format, zeroed bool) error {
+func (h *Host) mkfs(ctx context.Context, device *os.File, f Format, zeroed bool) error {
 	var args []string
 	switch f.Type {
 	case volume.Ext4:
@@ -45,7 +56,7 @@ func (h *Host) mkfs(ctx context.Context, device string, f Format, zeroed bool) e
 	default:
 		return volume.Errorf(volume.Invalid, "file system type %q cannot be made", f.Type)
 	}
-	_, err := h.runner.Run(ctx, Command{Name: "mkfs." + string(f.Type), Args: append(args, device)})
+	_, err := h.runner.Run(ctx, Command{Name: "mkfs." + string(f.Type), Args: append(args, device.Name()), Inherit: []*os.File{device}})
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -253,4 +254,37 @@ func TestTheMountPointOfADeviceLeadsToIt(t *testing.T) {
 		t.Errorf("with another mount over it: %q, %t, %v", got, mounted, err)
 	}
 	command(t, "umount", dir)
+}
+
+// A mkfs goes on when the process that started it is killed. Until it has ended, the device is its own,
+// also where mkfs itself does not see to that.
+func TestADeviceThatAMkfsWorksOnCannotBeClaimed(t *testing.T) {
+	h, path := host.New(host.NewRunner()), device(t, 16*volume.MiB)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	mkfs := exec.Command("sleep", "60") // which has inherited what Format would give it
+	mkfs.ExtraFiles = []*os.File{f}
+	if err := errors.Join(mkfs.Start(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Claim(path); !volume.Is(err, volume.Busy) {
+		t.Errorf("Claim beside a mkfs: %v", err)
+	}
+	if err := mkfs.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = mkfs.Wait() // it was killed
+	release, err := h.Claim(path)
+	if err != nil {
+		t.Fatalf("Claim after the mkfs: %v", err)
+	}
+	release()
+	if err := h.Format(t.Context(), path, host.Format{Type: volume.Ext4}); err != nil {
+		t.Error(err)
+	}
 }

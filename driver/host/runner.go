@@ -27,6 +27,7 @@ type Command struct {
 	Args    []string
 	Stdin   []byte        // secrets go here, never into Args
 	Timeout time.Duration // it gets SIGKILL after that; DefaultTimeout where zero
+	Inherit []*os.File    // stay open in it, also when this process has ended
 }
 
 // DefaultTimeout is how long a command may take. It is long, since killing a mkfs half way helps
@@ -69,6 +70,7 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, lookPath(c.Name), c.Args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), &stdout, &stderr
+	cmd.ExtraFiles = c.Inherit
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError
