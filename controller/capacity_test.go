@@ -85,8 +85,10 @@ func (broken) GetGroup(context.Context, volume.ID) ([]volume.Snapshot, error) { 
 
 // A list that leaves out what could not be read would be taken for the truth.
 func TestAPoolThatCannotBeReadIsAnErrorAndNotEmpty(t *testing.T) {
-	m := machineWith(t, controller.Config{MaxVolumes: 5}, memory.New("slow", node, volume.GiB), broken{memory.New("fast", node, volume.GiB)})
-	id := m.create("slow", "v").GetVolumeId()
+	slow := memory.New("slow", node, volume.GiB)
+	whole := machineWith(t, controller.Config{}, slow)
+	id := whole.create("slow", "v").GetVolumeId()
+	m := machineWith(t, controller.Config{MaxVolumes: 5}, slow, broken{memory.New("fast", node, volume.GiB)})
 	ctx := t.Context()
 	for name, do := range map[string]func() (any, error){
 		"GetCapacity":   func() (any, error) { return m.GetCapacity(ctx, &csi.GetCapacityRequest{Parameters: inPool("fast")}) },
@@ -110,10 +112,44 @@ func TestAPoolThatCannotBeReadIsAnErrorAndNotEmpty(t *testing.T) {
 		"ControllerPublishVolume": func() (any, error) {
 			return m.ControllerPublishVolume(ctx, &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: mount("")})
 		},
+		// What has the name may be in the pool that cannot be read.
+		"CreateVolume": func() (any, error) { return m.CreateVolume(ctx, newVolume("w", nil)) },
+		"CreateVolume elsewhere": func() (any, error) {
+			return m.CreateVolume(ctx, newVolume("w", func(r *csi.CreateVolumeRequest) {
+				r.AccessibilityRequirements = requisite(at(volume.TopologyKey, "n2"))
+			}))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			before := whole.state()
 			answer, err := do()
 			(&machine{T: t}).refused(volume.Unavailable, "fast", answer, err)
+			if after := whole.state(); after != before {
+				t.Errorf("there was\n%sand is\n%s", before, after)
+			}
 		})
+	}
+}
+
+// A dead disk stops nothing on the others, where the request says which pool it is about.
+func TestAPoolThatCannotBeReadIsNoMatterToTheOthers(t *testing.T) {
+	slow := memory.New("slow", node, volume.GiB)
+	id := machineWith(t, controller.Config{}, slow).create("slow", "v").GetVolumeId()
+	m := machineWith(t, controller.Config{}, slow, broken{memory.New("fast", node, volume.GiB)})
+	ctx := t.Context()
+	for name, do := range map[string]func() (any, error){
+		"CreateVolume in a pool": func() (any, error) {
+			return m.CreateVolume(ctx, newVolume("w", func(r *csi.CreateVolumeRequest) { r.Parameters = inPool("slow") }))
+		},
+		"CreateSnapshot": func() (any, error) {
+			return m.CreateSnapshot(ctx, &csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: id})
+		},
+		"CreateVolumeGroupSnapshot": func() (any, error) {
+			return m.CreateVolumeGroupSnapshot(ctx, &csi.CreateVolumeGroupSnapshotRequest{Name: "g", SourceVolumeIds: []string{id}})
+		},
+	} {
+		if answer, err := do(); err != nil {
+			t.Errorf("%s answered %v, %v", name, answer, err)
+		}
 	}
 }

@@ -46,6 +46,11 @@ func parseCreate(req *csi.CreateVolumeRequest) (spec volume.Spec, err error) {
 	if spec.Parameters, spec.Claim, err = parseParameters(req.GetParameters(), req.GetMutableParameters()); err != nil {
 		return spec, err
 	}
+	if spec.FSType != "" {
+		if err := spec.Parameters.CheckMkfs(spec.FSType); err != nil {
+			return spec, err
+		}
+	}
 	spec.Size = parseRange(req.GetCapacityRange())
 	if err := spec.Size.Check(); err != nil {
 		return spec, err

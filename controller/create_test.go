@@ -122,6 +122,12 @@ func TestWhatCannotBeMadeIsRefused(t *testing.T) {
 			r.CapacityRange = &csi.CapacityRange{RequiredBytes: 2, LimitBytes: 1}
 		}),
 		create("too small for xfs", volume.OutOfRange, "", "new", func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = caps(mount("xfs")) }),
+		create("options of mkfs for another file system", volume.Invalid, "mkfsOptions", "new", func(r *csi.CreateVolumeRequest) {
+			r.VolumeCapabilities, r.Parameters, r.CapacityRange = caps(mount("xfs")), map[string]string{"mkfsOptions": "-N 4096"}, exactly(gib)
+		}),
+		create("options of mkfs that read a directory of the node", volume.Invalid, "-d etc", "new", func(r *csi.CreateVolumeRequest) {
+			r.Parameters = map[string]string{"mkfsOptions": "-d etc"}
+		}),
 		create("no room", volume.Full, "slow", "new", func(r *csi.CreateVolumeRequest) { r.CapacityRange = exactly(5 * gib) }),
 		create("on another node", volume.Full, node, "new", func(r *csi.CreateVolumeRequest) { r.AccessibilityRequirements = foreign }),
 		create("by another key", volume.Full, node, "new", func(r *csi.CreateVolumeRequest) {

@@ -20,10 +20,12 @@ func (s *Server) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateV
 	if err != nil {
 		return nil, err
 	}
-	if holder := s.holder(req.GetName(), p.Name(), func(p pool.Pool, id volume.ID) error {
+	// The source says in which pool, so another one that cannot be read is no matter.
+	holder, _ := s.holder(req.GetName(), p.Name(), func(p pool.Pool, id volume.ID) error {
 		_, err := members(ctx, p, id)
 		return err
-	}); holder != nil {
+	})
+	if holder != nil {
 		return nil, volume.Errorf(volume.Exists, "group snapshot %q exists already, of volumes in pool %q", s.id(holder, req.GetName()), holder.Name())
 	}
 	taken, err := p.CreateSnapshot(ctx, spec)

@@ -22,13 +22,19 @@ func (s *Server) place(ctx context.Context, name string, spec volume.Spec, topol
 		return err
 	}
 	if err := s.checkTopology(topology); err != nil {
-		if holder := s.holder(name, "", getVolume); holder != nil {
+		holder, failed := s.holder(name, "", getVolume)
+		switch {
+		case failed != nil:
+			return nil, failed
+		case holder != nil:
 			return nil, volume.Errorf(volume.Exists, "volume %q exists already, but %w", s.id(holder, name), err)
 		}
 		return nil, err
 	}
-	holder := s.holder(name, p.Name(), getVolume)
+	holder, err := s.holder(name, p.Name(), getVolume)
 	switch {
+	case err != nil && spec.Parameters.Pool == "" && spec.Source == nil:
+		return nil, err // it may have been made there; where the pool is given, a dead disk stops no other
 	case holder == nil:
 		return p, nil
 	case spec.Parameters.Pool == "":
@@ -57,15 +63,21 @@ func (s *Server) poolFor(spec volume.Spec) (pool.Pool, error) {
 
 // holder returns a pool, other than the one called except, that holds the name; nil if none does. A
 // name means one thing on a machine and not one per pool: a request repeated with another pool must
-// not make a second thing (spec, CreateVolume, "Volume already exists but is incompatible"). A pool
-// that cannot be read holds nobody up.
-func (s *Server) holder(name, except string, get func(pool.Pool, volume.ID) error) pool.Pool {
+// not make a second thing (spec, CreateVolume, "Volume already exists but is incompatible"). So a pool
+// that cannot say is an error, of the kind that the pool gave it.
+func (s *Server) holder(name, except string, get func(pool.Pool, volume.ID) error) (pool.Pool, error) {
 	for _, p := range s.pools.All() {
-		if p.Name() != except && get(p, s.id(p, name)) == nil {
-			return p
+		if p.Name() == except {
+			continue
+		}
+		switch err := get(p, s.id(p, name)); {
+		case err == nil:
+			return p, nil
+		case !volume.Is(err, volume.NotFound):
+			return nil, volume.Errorf(volume.KindOf(err), "whether %q exists already cannot be told: %w", s.id(p, name), err)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // id returns the ID of the thing requested under the given name in a pool.

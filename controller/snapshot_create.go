@@ -29,10 +29,12 @@ func (s *Server) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequ
 	if err := s.checkTopology(req.GetAccessibilityRequirements()); err != nil {
 		return nil, err
 	}
-	if holder := s.holder(req.GetName(), p.Name(), func(p pool.Pool, id volume.ID) error {
+	// The source says in which pool, so another one that cannot be read is no matter.
+	holder, _ := s.holder(req.GetName(), p.Name(), func(_ pool.Pool, id volume.ID) error {
 		_, err := s.getSnapshot(ctx, id)
 		return err
-	}); holder != nil {
+	})
+	if holder != nil {
 		return nil, volume.Errorf(volume.Exists, "snapshot %q exists already, and not of volume %q", s.id(holder, req.GetName()), source)
 	}
 	taken, err := p.CreateSnapshot(ctx, volume.SnapshotSpec{ID: s.id(p, req.GetName()), Volumes: []volume.ID{source}})

@@ -5,84 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/container-storage-interface/spec/lib/go/csi"
-
-	"github.com/loam-storage/loam/driver/volume"
 )
-
-// scenario is one call in one situation.
-type scenario struct {
-	name    string
-	prepare func(m *machine)
-	call    func(m *machine) error
-	back    bool // a failed call leaves everything as it was
-}
-
-func staged(c *csi.VolumeCapability) func(m *machine) {
-	return func(m *machine) {
-		m.create("v")
-		m.ok("stage", m.stage("v", c))
-		m.publishRequest("v", "a", c)
-	}
-}
-
-func published(c *csi.VolumeCapability) func(m *machine) {
-	return func(m *machine) {
-		staged(c)(m)
-		m.ok("publish", m.publish("v", "a", c))
-	}
-}
-
-// used is a volume with a file system of an earlier life, on twice the space that it fills.
-func used(m *machine) {
-	m.create("origin")
-	m.format("origin", volume.Ext4)
-	m.create("v", func(s *volume.Spec) {
-		s.Size.RequiredBytes, s.Source = 2*size, &volume.Source{Kind: volume.FromVolume, ID: m.id("origin")}
-	})
-}
-
-func scenarios() []scenario {
-	stage := func(c *csi.VolumeCapability) func(m *machine) error {
-		return func(m *machine) error { return m.stage("v", c) }
-	}
-	fresh := func(m *machine) { m.create("v"); m.stageRequest("v", nil) }
-	older := func(m *machine) { used(m); m.stageRequest("v", nil) }
-	return []scenario{
-		{"stage a fresh volume", fresh, stage(mount("ext4")), true},
-		{"stage a volume that has been used and is larger now", older, stage(mount("")), true},
-		{"stage for reading", older, stage(withMode(mount(""), reader)), true},
-		{"stage what is to be attached read-only", older, func(m *machine) error {
-			req := m.stageRequest("v", mount(""))
-			req.PublishContext = readOnlyContext
-			_, err := m.NodeStageVolume(m.Context(), req)
-			return err
-		}, true},
-		{"stage a block volume", fresh, stage(block()), true},
-		{"stage a block volume that is attached otherwise", func(m *machine) {
-			fresh(m)
-			_, err := m.fast.Attach(m.Context(), m.id("v"), false)
-			m.ok("Attach", err)
-		}, func(m *machine) error {
-			req := m.stageRequest("v", withMode(block(), reader))
-			req.PublishContext = map[string]string{volume.ContextReadOnly: "false"}
-			_, err := m.NodeStageVolume(m.Context(), req)
-			return err
-		}, true},
-		{"unstage", staged(mount("")), func(m *machine) error { return m.unstage("v") }, false},
-		{"unstage a block volume", staged(block()), func(m *machine) error { return m.unstage("v") }, false},
-		{"publish", staged(mount("")), func(m *machine) error { return m.publish("v", "a", mount("")) }, true},
-		{"publish read-only", staged(mount("")), func(m *machine) error { return m.publishReadOnly("v", "a", mount("")) }, true},
-		{"publish a block volume", staged(block()), func(m *machine) error { return m.publish("v", "a", block()) }, true},
-		{"publish a block volume read-only", staged(block()), func(m *machine) error { return m.publishReadOnly("v", "a", block()) }, true},
-		{"unpublish", published(mount("")), func(m *machine) error { return m.unpublish("v", "a") }, false},
-		{"unpublish a block volume", published(block()), func(m *machine) error { return m.unpublish("v", "a") }, false},
-		{"expand", func(m *machine) { published(mount(""))(m); m.larger("v") }, func(m *machine) error { return m.expand("v", m.target("v", "a")) }, false},
-		{"publish an inline volume", func(m *machine) { m.inlineRequest("a", nil) }, func(m *machine) error { return m.publishInline("a", nil) }, true},
-		{"unpublish an inline volume", func(m *machine) { m.ok("publish", m.publishInline("a", nil)) }, func(m *machine) error { return m.unpublishInline("a") }, false},
-	}
-}
 
 // ready returns a machine in the situation, and what must never change: the file system that is there.
 func (s scenario) ready(t *testing.T) (m *machine, uuid string) {
@@ -146,12 +69,17 @@ func (s scenario) until(t *testing.T, end func(step), check func(m *machine, at 
 
 // run calls the scenario, which may be killed.
 func (s scenario) run(m *machine) error {
+	return ending(func() error { return s.call(m) })
+}
+
+// ending calls what may be killed.
+func ending(call func() error) error {
 	defer func() {
 		if r := recover(); r != nil && r != killed {
 			panic(r)
 		}
 	}()
-	return s.call(m)
+	return call()
 }
 
 // kill -9 at any instant, a new process, and the same call again: it ends as if nothing had happened.

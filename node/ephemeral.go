@@ -52,13 +52,15 @@ func (s *Server) ephemeralID(p pool.Pool, handle string) volume.ID {
 	return volume.ID{Node: s.pools.Node(), Pool: p.Name(), Name: volume.NameFor(handle)}
 }
 
-// publishEphemeral makes the volume and mounts it at the target. If it fails, the volume is gone.
+// publishEphemeral makes the volume and mounts it at the target. If it fails, the volume is gone, unless
+// it was in use before: the kubelet publishes again after a reboot of the node, and then there is data.
 func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes map[string]string, r publication) (err error) {
 	p, spec, err := s.parseEphemeral(handle, attributes, r)
 	if err != nil {
 		return err
 	}
 	q, v, err := s.findEphemeral(ctx, handle)
+	used := err == nil && v.Mark == volume.Used
 	switch {
 	case err == nil: // made before; the configuration may have got another first pool since
 		p, spec.ID = q, v.ID
@@ -77,7 +79,9 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 	}
 	var undo undo
 	defer func() { err = undo.unless(ctx, err) }()
-	undo.add("deleting the volume", func(ctx context.Context) error { return deleteEphemeral(ctx, p, v.ID) })
+	if !used {
+		undo.add("deleting the volume", func(ctx context.Context) error { return deleteEphemeral(ctx, p, v.ID) })
+	}
 	if err := canMake(v, r.access.FSType, false); err != nil {
 		return err
 	}

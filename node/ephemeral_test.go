@@ -65,7 +65,7 @@ func TestAnInlineVolumeIsFoundWhereTheConfigurationPutItBefore(t *testing.T) {
 	m := newMachine(t)
 	m.ok("publish", m.publishInline("a", map[string]string{volume.KeyPool: "slow"}))
 	m.ok("publish", m.publishInline("a", map[string]string{volume.KeyPool: "slow"}))
-	m.is("publish otherwise", m.publishInline("a", nil), volume.Exists, "parameters")
+	m.is("publish otherwise", m.publishInline("a", nil), volume.Exists, `parameter "pool" "slow"`)
 	m.ok("unpublish", m.unpublishInline("a"))
 	if left := m.inlineVolumes(); len(left) > 0 {
 		t.Errorf("left: %+v", left)
@@ -127,6 +127,54 @@ func TestAVolumeThatIsNotInlineIsNeverDeleted(t *testing.T) {
 		if left := m.inlineVolumes(); len(left) > 0 {
 			t.Errorf("after %s left: %+v", what, left)
 		}
+	}
+}
+
+// After a reboot the kubelet publishes again what the pod has written to.
+func TestAnInlineVolumeThatHoldsDataOutlivesAFailedPublish(t *testing.T) {
+	for _, failing := range []string{"Mount", "Check", "pool.Attach", "Probe"} {
+		m := newMachine(t)
+		m.ok("publish", m.publishInline("a", nil))
+		v := m.inlineVolumes()[0]
+		uuid := m.found(v.ID.Name).UUID
+		m.ok("what a reboot does", m.m.Unmount(t.Context(), m.target("inline", "a")))
+		m.ok("what a reboot does", m.fast.Pool.Detach(t.Context(), v.ID))
+		before := m.state()
+		m.watch = func(s step) error {
+			if s.Method == failing && !s.After {
+				return volume.Errorf(volume.Unavailable, "not now")
+			}
+			return nil
+		}
+		m.is("publish while "+failing+" fails", m.publishInline("a", nil), volume.Unavailable, "not now")
+		m.watch = func(step) error { return nil }
+		m.same("after the failure", m.state(), before)
+		m.ok("publish", m.publishInline("a", nil))
+		if found := m.found(v.ID.Name); uuid == "" || found.UUID != uuid {
+			t.Errorf("it held %s and holds %+v", uuid, found)
+		}
+		m.ok("unpublish", m.unpublishInline("a"))
+		if left := m.inlineVolumes(); len(left) > 0 {
+			t.Errorf("left: %+v", left)
+		}
+	}
+}
+
+// What a call that was cut off made, and nobody has written to, goes with the next call that fails.
+func TestAnInlineVolumeThatWasNeverUsedGoesWithAFailedPublish(t *testing.T) {
+	for _, mark := range []volume.Mark{volume.Fresh, volume.Formatting} {
+		m := newMachine(t)
+		req := m.inlineRequest("a", nil)
+		before := m.state()
+		name := volume.NameFor(inline)
+		m.create(name, func(s *volume.Spec) {
+			s.Ephemeral, s.Claim = true, volume.Claim{Namespace: "default", Name: "a"}
+		})
+		m.mark(name, mark)
+		m.m.Fail("Mount", volume.Errorf(volume.Internal, "no"))
+		_, err := m.NodePublishVolume(t.Context(), req)
+		m.is("publish", err, volume.Internal, "no")
+		m.same("after the failure", m.state(), before)
 	}
 }
 

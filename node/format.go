@@ -43,7 +43,11 @@ func canMake(v volume.Volume, asked volume.FSType, readOnly bool) error {
 	if readOnly {
 		return volume.Errorf(volume.InUse, "volume %q has no file system yet, and read-only access must not make one: stage it for writing first", v.ID)
 	}
-	if want := cmp.Or(asked, v.FSType, volume.DefaultFSType); v.Size < want.Least() {
+	want := cmp.Or(asked, v.FSType, volume.DefaultFSType)
+	if err := v.Parameters.CheckMkfs(want); err != nil {
+		return volume.Errorf(volume.InUse, "volume %q cannot be made %s: %w", v.ID, want, err)
+	}
+	if v.Size < want.Least() {
 		return volume.Errorf(volume.InUse, "volume %q has %s, and %s needs at least %s", v.ID, v.Size, want, want.Least())
 	}
 	return nil

@@ -169,11 +169,45 @@ func TestAMkfsThatFailsLeavesTheVolumeUsable(t *testing.T) {
 }
 
 func TestMkfsOptions(t *testing.T) {
-	m := newMachine(t)
-	m.create("v", func(s *volume.Spec) { s.Parameters.MkfsOptions = "-L silo -U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11" })
-	m.ok("stage", m.stage("v", mount("")))
-	if found := m.found("v"); found.UUID != "9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11" {
-		t.Errorf("holds %+v", found)
+	const uuid = "9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11"
+	for fsType, options := range map[volume.FSType]string{
+		volume.Ext4:  "-L silo -E stride=16,stripe_width=64,lazy_itable_init=0 -O ^has_journal,quota -m 1 -i 8192 -U " + uuid,
+		volume.XFS:   "-L silo -d agcount=2 -i size=1024,maxpct=10 -n size=8192 -l size=64m -s size=4096 -b size=4096 -m reflink=0,uuid=" + uuid,
+		volume.Btrfs: "-L silo -d single --metadata dup --features no-holes,^extref --csum xxhash -n 16384 -U " + uuid,
+	} {
+		m := newMachine(t)
+		p, _, err := volume.ParseParameters(map[string]string{volume.KeyMkfsOptions: options})
+		m.ok("ParseParameters", err)
+		m.create("v", func(s *volume.Spec) { s.Parameters, s.Size.RequiredBytes = p, fsType.Least() })
+		m.ok("stage", m.stage("v", mount(string(fsType))))
+		if found := m.found("v"); found.UUID != uuid || found.Type != string(fsType) {
+			t.Errorf("holds %+v", found)
+		}
+	}
+}
+
+// The options are known when a volume is created, and the file system perhaps only when it is staged.
+func TestMkfsOptionsOfAnotherFileSystemAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		asked   string
+		created volume.FSType
+		options string
+	}{
+		{"", "", "-d agcount=4"}, {"xfs", "", "-N 4096"}, {"", volume.Btrfs, "-m 1"}, {"ext4", "", "-d etc"}, {"btrfs", volume.Btrfs, "-r etc"}, {"xfs", "", "-N"},
+	} {
+		m := newMachine(t)
+		m.create("v", func(s *volume.Spec) {
+			s.Size.RequiredBytes, s.FSType, s.Parameters.MkfsOptions = volume.XFS.Least(), c.created, c.options
+		})
+		request := m.stageRequest("v", mount(c.asked))
+		before := m.state()
+		_, err := m.NodeStageVolume(m.Context(), request)
+		m.is("stage "+c.options, err, volume.InUse, volume.KeyMkfsOptions)
+		m.same("after the failure", m.state(), before)
+		if v := m.get("v"); v.Mark != volume.Fresh {
+			t.Errorf("marked %s", v.Mark)
+		}
+		m.ok("stage as a block device", m.stage("v", block()))
 	}
 }
 

@@ -95,6 +95,20 @@ func TestLifeOfABlockVolume(t *testing.T) {
 	}
 }
 
+// The file that a block volume was on may be left, where NodeUnpublishVolume was killed.
+func TestABlockVolumeThatIsNotStagedIsNotPublishedOverWhatIsLeft(t *testing.T) {
+	m := newMachine(t)
+	m.create("v")
+	m.ok("stage", m.stage("v", block()))
+	m.ok("unstage", m.unstage("v"))
+	m.ok("what the kubelet does", os.Remove(m.path("staging", "v")))
+	m.publishRequest("v", "a", nil)
+	m.ok("make a file", os.WriteFile(m.target("v", "a"), nil, 0o640))
+	before := m.state()
+	m.is("publish", m.publish("v", "a", block()), volume.InUse, "not staged")
+	m.same("after the failure", m.state(), before)
+}
+
 func TestABlockVolumeIsReadOnlyOnItsDevice(t *testing.T) {
 	m := newMachine(t)
 	m.create("v")

@@ -146,8 +146,9 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 	}
 	// Nothing is mounted at the staging path of a block volume; what NodeStageVolume does is attach it
 	// and mark it. Where the device is missing but the target is there, a call that was changing the
-	// device from read-only to writable or back was cut off.
-	cutOff := !v.Attached() && checkEmpty(r.target, true) == nil
+	// device from read-only to writable or back was cut off. After NodeUnstageVolume the target may be
+	// left as well, but the orchestrator has removed the staging path.
+	cutOff := !v.Attached() && checkEmpty(r.target, true) == nil && isDirectory(r.staging)
 	if v.Mark != volume.Used || (!v.Attached() && !cutOff) {
 		return notStaged(v, r.staging)
 	}
@@ -157,6 +158,7 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 		return err
 	}
 	if cutOff {
+		undo.add("detaching the device", func(ctx context.Context) error { return p.Detach(ctx, v.ID) })
 		v.Device, err = p.Attach(ctx, v.ID, r.readOnly)
 	} else {
 		v, err = s.reattach(ctx, p, v, r.readOnly, w.uses, &undo)

@@ -123,6 +123,11 @@ func removeTarget(path string) error {
 	return nil
 }
 
+func isDirectory(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}
+
 // kindOf names what is at a path in the words of a message.
 func kindOf(info fs.FileInfo) string {
 	switch mode := info.Mode(); {

@@ -107,10 +107,34 @@ func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, er
 		pools = append(pools, p)
 	}
 	set, err := pool.NewSet(c.Node, pools...)
-	if err != nil {
+	if err := errors.Join(err, checkPromises(c.Pools)); err != nil {
 		return nil, errors.Join(err, closePools(pools))
 	}
 	return set, nil
+}
+
+// checkPromises refuses a sparse pool beside another one on the same file system. Each would count as its
+// own what the other has promised and not yet written. The kind of its error is Invalid.
+func checkPromises(pools []poolConfig) error {
+	for i, p := range pools {
+		for _, q := range pools[:i] {
+			if p.Loop.SizeBytes > 0 || q.Loop.SizeBytes > 0 || (!p.Loop.Sparse && !q.Loop.Sparse) {
+				continue
+			}
+			one, _, err := host.Identify(p.Loop.Directory)
+			if err != nil {
+				return err
+			}
+			other, _, err := host.Identify(q.Loop.Directory)
+			if err != nil {
+				return err
+			}
+			if one.Device == other.Device {
+				return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own", q.Name, p.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func closePools(pools []pool.Pool) error {

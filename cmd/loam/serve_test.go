@@ -119,3 +119,29 @@ func TestServeNeedsRoot(t *testing.T) {
 		t.Errorf("serve = %v", err)
 	}
 }
+
+// Pools on one file system are fine while each volume has its blocks. A promise is not seen by the other.
+func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for what, c := range map[string]struct {
+		first, second string
+		refused       bool
+	}{
+		"both preallocated":   {"", "", false},
+		"one sparse":          {"", ", allocation: sparse", true},
+		"both sparse":         {", allocation: sparse", ", allocation: sparse", true},
+		"one with its own":    {", size: 1Gi", ", allocation: sparse", false},
+		"both with their own": {", size: 1Gi, allocation: sparse", ", size: 1Gi, allocation: sparse", false},
+	} {
+		for _, name := range []string{"a", "b"} {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a"+c.first+"}}\n- {name: b, loop: {directory: "+dir+"/b"+c.second+"}}\n")
+		err := checkPromises(parsed.Pools)
+		if volume.Is(err, volume.Invalid) != c.refused || (err != nil) != c.refused {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

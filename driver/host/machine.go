@@ -67,7 +67,7 @@ type Signature struct {
 // Format says which file system to make.
 type Format struct {
 	Type volume.FSType
-	Args []string // further arguments for mkfs, checked by volume.ParseParameters
+	Args []string // further arguments for mkfs, checked by volume.Parameters.CheckMkfs
 }
 
 // Mount is one line of the mount table.

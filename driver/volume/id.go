@@ -40,7 +40,7 @@ var (
 	nodePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,56}[A-Za-z0-9])?$`)
 	poolPattern = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$`)
 	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$`)
-	hashPattern = regexp.MustCompile(`^h-[0-9a-f]{40}$`)
+	hashPattern = regexp.MustCompile(`^[gh]-[0-9a-f]{40}$`)
 )
 
 // ParseID reads a handle. A handle that this code could not have printed names nothing that could
@@ -55,8 +55,8 @@ func ParseID(handle string) (ID, error) {
 
 // NameFor returns the name that a thing requested under the given CSI name has inside its pool: the
 // name itself where it is 1 to 48 characters of [A-Za-z0-9._-] and starts with a letter or a digit,
-// else a hash of it. A name that looks like such a hash is hashed as well, so that two names never
-// meet in one.
+// else a hash of it. A name that looks like such a hash, or like one of MemberName, is hashed as well,
+// so that two names never meet in one.
 func NameFor(requested string) string {
 	if namePattern.MatchString(requested) && !hashPattern.MatchString(requested) {
 		return requested

@@ -46,7 +46,8 @@ func TestNamesAreKeptWhereTheyFitAndHashedElsewhere(t *testing.T) {
 		}
 	}
 	seen := map[string]string{}
-	for _, name := range []string{"", "-a", ".a", "a/b", "a b", "ä", strings.Repeat("v", 49), strings.Repeat("v", 128), volume.NameFor("a/b"), volume.NameFor("-a")} {
+	for _, name := range []string{"", "-a", ".a", "a/b", "a b", "ä", strings.Repeat("v", 49), strings.Repeat("v", 128), volume.NameFor("a/b"), volume.NameFor("-a"),
+		volume.MemberName("g", "v"), volume.MemberName("g", "w"), volume.NameFor(volume.MemberName("g", "v"))} {
 		got := volume.NameFor(name)
 		if got == name || got != volume.NameFor(name) {
 			t.Errorf("NameFor(%q) = %q", name, got)
@@ -57,6 +58,22 @@ func TestNamesAreKeptWhereTheyFitAndHashedElsewhere(t *testing.T) {
 		seen[got] = name
 		if _, err := volume.ParseID("n/p/" + got); err != nil {
 			t.Errorf("NameFor(%q) = %q: %v", name, got, err)
+		}
+	}
+}
+
+// A snapshot that is asked for by the name of a group's member must not be that member.
+func TestNobodyCanAskForTheNameOfAMember(t *testing.T) {
+	member := volume.MemberName("g", "v")
+	if got := volume.NameFor(member); got == member {
+		t.Errorf("NameFor(%q) = %q", member, got)
+	}
+	if _, err := volume.ParseID("n/p/" + member); err != nil {
+		t.Errorf("a member has no handle: %v", err)
+	}
+	for _, name := range []string{member + "0", member[:41], "g-" + strings.Repeat("x", 40), "i" + member[1:]} {
+		if got := volume.NameFor(name); got != name {
+			t.Errorf("NameFor(%q) = %q", name, got)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -10,7 +9,7 @@ import (
 // Keys of a StorageClass's parameters and of an inline volume's attributes.
 const (
 	KeyPool        = "pool"        // name of the pool; the first configured one where absent
-	KeyMkfsOptions = "mkfsOptions" // further arguments for mkfs, separated by blanks
+	KeyMkfsOptions = "mkfsOptions" // further options for mkfs, as far as mkfs.go allows them
 	KeySize        = "size"        // of an inline ephemeral volume; DefaultSize where absent
 )
 
@@ -38,7 +37,7 @@ var snapshotKeys = []string{
 // reads a map. It is comparable.
 type Parameters struct {
 	Pool        string `json:"pool,omitempty"`
-	MkfsOptions string `json:"mkfsOptions,omitempty"` // arguments separated by single blanks
+	MkfsOptions string `json:"mkfsOptions,omitempty"` // options and their values, separated by single blanks
 }
 
 // MkfsArgs returns the further arguments for mkfs.
@@ -58,7 +57,7 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 			}
 			p.Pool = value
 		case KeyMkfsOptions:
-			options, err := parseMkfsOptions(value)
+			options, err := readMkfsOptions(value)
 			if err != nil {
 				return Parameters{}, Claim{}, err
 			}
@@ -74,24 +73,6 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 		}
 	}
 	return p, c, nil
-}
-
-// mkfsPattern keeps arguments to what mkfs options are made of. A mkfs takes its device and, for
-// ext4, its size in blocks as bare words, and some options name files, so words must be options or
-// the values of one: no "/" and nothing that a shell would read.
-var mkfsPattern = regexp.MustCompile(`^-{0,2}[A-Za-z0-9^][A-Za-z0-9=,:.^_+-]*$`)
-
-func parseMkfsOptions(value string) (string, error) {
-	words := strings.Fields(value)
-	afterOption := false
-	for _, w := range words {
-		option := strings.HasPrefix(w, "-")
-		if !mkfsPattern.MatchString(w) || (!option && !afterOption) {
-			return "", Errorf(Invalid, "parameter %q: %q is not an option of mkfs; write for example \"-i 8192 -m 1\"", KeyMkfsOptions, printable(w))
-		}
-		afterOption = option
-	}
-	return strings.Join(words, " "), nil
 }
 
 // ParseSnapshotParameters checks the parameters of CreateSnapshot and CreateVolumeGroupSnapshot:
@@ -119,7 +100,8 @@ func ParseMutableParameters(raw map[string]string) error {
 func IsEphemeral(context map[string]string) bool { return context[keyEphemeral] == "true" }
 
 // ParseEphemeral reads the volume context of an inline ephemeral volume. A key that is neither ours
-// nor added by the kubelet is refused by name. The kind of its error is Invalid.
+// nor added by the kubelet is refused by name, and so is KeyMkfsOptions: who may write a pod need not be
+// who may write a StorageClass. The kind of its error is Invalid.
 func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) {
 	size, own := DefaultSize, map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(context)) {
@@ -130,6 +112,8 @@ func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) 
 				return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q: %w", key, err)
 			}
 			size = parsed
+		case key == KeyMkfsOptions:
+			return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q cannot be given for an inline volume: use a StorageClass", key)
 		case !strings.HasPrefix(key, reserved):
 			own[key] = context[key]
 		}

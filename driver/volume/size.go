@@ -62,12 +62,12 @@ var suffixes = map[string]Size{
 func ParseSize(text string) (Size, error) {
 	m := sizePattern.FindStringSubmatch(text)
 	if m == nil {
-		return 0, Errorf(Invalid, "size %q is not a number of bytes such as 50Gi, 500Mi or 1073741824", text)
+		return 0, Errorf(Invalid, "size %.64q is not a number of bytes such as 50Gi, 500Mi or 1073741824", text)
 	}
 	unit := suffixes[m[3]]
 	whole, err := strconv.ParseInt(m[1], 10, 64)
 	if err != nil || (whole > 0 && Size(whole) > math.MaxInt64/unit-1) {
-		return 0, Errorf(Invalid, "size %q is larger than any disk", text)
+		return 0, Errorf(Invalid, "size %.64q is larger than any disk", text)
 	}
 	size := Size(whole) * unit
 	if m[2] != "" {

@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -19,6 +20,9 @@ func TestSizesAreReadAndPrinted(t *testing.T) {
 		if got, err := volume.ParseSize(text); !volume.Is(err, volume.Invalid) {
 			t.Errorf("ParseSize(%q) = %d, %v; want Invalid", text, got, err)
 		}
+	}
+	if _, err := volume.ParseSize(strings.Repeat("9", 5000)); err == nil || len(err.Error()) > 256 {
+		t.Errorf("the error for a size of 5000 digits: %v", err)
 	}
 	for size, want := range map[volume.Size]string{0: "0B", 1023: "1023B", 1024: "1KiB", 1536: "1.5KiB", 3 << 30: "3GiB", 1<<40 + 1<<39: "1.5TiB"} {
 		if got := size.String(); got != want {

@@ -69,25 +69,24 @@ func (s Snapshot) GroupID() (ID, bool) {
 }
 
 // FitsSpec says whether the snapshots that exist under spec's name are those that it asks for. The
-// kind of its error is Exists.
+// kind of its error is Exists, and the message names the first difference.
 func FitsSpec(existing []Snapshot, spec SnapshotSpec) error {
 	what := "snapshot"
 	if spec.Group {
 		what = "group snapshot"
 	}
-	taken := make([]ID, len(existing))
-	for i, s := range existing {
-		taken[i] = s.Volume
+	for _, s := range existing {
 		if (s.Group != "") != spec.Group {
 			return Errorf(Exists, "%s %s: the name belongs to a member of group %q", what, quoted(spec.ID), s.Group)
 		}
+		if !slices.Contains(spec.Volumes, s.Volume) {
+			return Errorf(Exists, "%s %s exists already, taken of volume %s, which is not asked for", what, quoted(spec.ID), quoted(s.Volume))
+		}
 	}
-	if len(taken) != len(spec.Volumes) || !containsAll(taken, spec.Volumes) {
-		return Errorf(Exists, "%s %s exists already, taken of %v, not of %v", what, quoted(spec.ID), taken, spec.Volumes)
+	for _, id := range spec.Volumes {
+		if !slices.ContainsFunc(existing, func(s Snapshot) bool { return s.Volume == id }) {
+			return Errorf(Exists, "%s %s exists already, and has no snapshot of volume %s", what, quoted(spec.ID), quoted(id))
+		}
 	}
 	return nil
-}
-
-func containsAll(have, want []ID) bool {
-	return !slices.ContainsFunc(want, func(id ID) bool { return !slices.Contains(have, id) })
 }

@@ -1,6 +1,9 @@
 package volume
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // SourceKind says what a volume was copied from.
 type SourceKind string
@@ -101,8 +104,10 @@ func (v Volume) Fits(spec Spec) error {
 		return differs("source", sourceText(v.Source), sourceText(spec.Source))
 	case v.FSType != "" && spec.FSType != "" && v.FSType != spec.FSType:
 		return differs("file system", v.FSType, spec.FSType)
-	case v.Parameters != spec.Parameters:
-		return differs("parameters", v.Parameters, spec.Parameters)
+	case v.Parameters.Pool != spec.Parameters.Pool:
+		return differs(fmt.Sprintf("parameter %q", KeyPool), quotedText(v.Parameters.Pool), quotedText(spec.Parameters.Pool))
+	case v.Parameters.MkfsOptions != spec.Parameters.MkfsOptions:
+		return differs(fmt.Sprintf("parameter %q", KeyMkfsOptions), quotedText(v.Parameters.MkfsOptions), quotedText(spec.Parameters.MkfsOptions))
 	case v.Ephemeral != spec.Ephemeral:
 		return differs("ephemeral", v.Ephemeral, spec.Ephemeral)
 	}
@@ -122,5 +127,8 @@ func sourceText(s *Source) string {
 	}
 	return s.String()
 }
+
+// quotedText shows a text of any length.
+func quotedText(text string) string { return fmt.Sprintf("%.64q", text) }
 
 func quoted(id ID) string { return `"` + id.String() + `"` }

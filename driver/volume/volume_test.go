@@ -54,16 +54,48 @@ func TestAVolumeFitsOnlyWhatItWasMadeFor(t *testing.T) {
 			s.Source = &volume.Source{Kind: source.Kind, ID: volume.ID{Node: "n", Pool: "p", Name: "another"}}
 		},
 		"-m 1":      func(s *volume.Spec) { s.Parameters.MkfsOptions = "-m 1" },
+		"pool":      func(s *volume.Spec) { s.Parameters.Pool = "fast" },
+		"-L xxx":    func(s *volume.Spec) { s.Parameters.MkfsOptions = "-L " + strings.Repeat("x", 4000) },
 		"ephemeral": func(s *volume.Spec) { s.Ephemeral = true },
 	} {
 		changed := spec
 		change(&changed)
-		if err := v.Fits(changed); !volume.Is(err, volume.Exists) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), id.String()) {
+		if err := v.Fits(changed); !volume.Is(err, volume.Exists) || len(err.Error()) > 512 || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), id.String()) {
 			t.Errorf("the error that should say %q: %v", says, err)
 		}
 	}
 	spec.FSType = ""
 	if err := v.Fits(spec); err != nil {
 		t.Errorf("a caller that does not mind the file system: %v", err)
+	}
+}
+
+func TestSnapshotsFitOnlyWhatTheyWereTakenFor(t *testing.T) {
+	id := func(name string) volume.ID { return volume.ID{Node: "n", Pool: "p", Name: name} }
+	spec := volume.SnapshotSpec{ID: id("g"), Group: true}
+	var taken []volume.Snapshot
+	for i := range 1000 {
+		v := id(fmt.Sprintf("volume-%d", i))
+		spec.Volumes = append(spec.Volumes, v)
+		taken = append(taken, volume.Snapshot{ID: id(volume.MemberName("g", v.Name)), Volume: v, Group: "g"})
+	}
+	if err := volume.FitsSpec(taken, spec); err != nil {
+		t.Error(err)
+	}
+	without := volume.SnapshotSpec{ID: id("g"), Group: true, Volumes: spec.Volumes[8:]}
+	one := volume.SnapshotSpec{ID: id("g"), Volumes: spec.Volumes[:1]}
+	for says, c := range map[string]struct {
+		existing []volume.Snapshot
+		spec     volume.SnapshotSpec
+	}{
+		"no snapshot of volume \"n/p/volume-999\"":                            {taken[:999], spec},
+		"volume \"n/p/volume-7\", which is not asked for":                     {taken[7:], without},
+		"volume \"n/p/other\", which is not asked for":                        {append([]volume.Snapshot{{Volume: id("other"), Group: "g"}}, taken...), spec},
+		"the name belongs to a member of group \"g\"":                         {taken[:1], one},
+		"snapshot \"n/p/g\" exists already, taken of volume \"n/p/volume-1\"": {[]volume.Snapshot{{Volume: id("volume-1")}}, one},
+	} {
+		if err := volume.FitsSpec(c.existing, c.spec); !volume.Is(err, volume.Exists) || !strings.Contains(err.Error(), says) || len(err.Error()) > 512 {
+			t.Errorf("the error that should say %q: %.300v", says, err)
+		}
 	}
 }

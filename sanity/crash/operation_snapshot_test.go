@@ -62,7 +62,7 @@ func (m *model) snapshotGroup(volumes []vol, name string) operation {
 	for i, v := range volumes {
 		handles[i] = v.handle
 		members[i] = snap{
-			handle: handleOf(pool, volume.MemberName(volume.NameFor(name), nameOf(v.handle))),
+			handle: volume.ID{Node: nodeName, Pool: pool, Name: volume.MemberName(volume.NameFor(name), nameOf(v.handle))}.String(),
 			pool:   pool, form: v.form, volume: v.handle, group: handleOf(pool, name), size: v.size, data: v.data,
 		}
 	}

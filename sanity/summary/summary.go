@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,8 +25,10 @@ type event struct {
 // test is a test, or a package where it has no name.
 type test struct{ pkg, name string }
 
-// running is what is known of a test that has not ended.
+// running is what is known of a test that has not ended. What only printed something, and was never run,
+// is no test.
 type running struct {
+	ran         bool
 	output      []string
 	subtests    bool
 	failedBelow bool
@@ -80,9 +83,9 @@ func (s *summary) take(e event) {
 	case "build-output":
 		s.say("%s", strings.TrimRight(e.Output, "\n"))
 	case "run":
-		s.of(t)
-		if parent, ok := parentOf(t); ok {
-			s.of(parent).subtests = true
+		s.of(t).ran = true
+		if parent := s.parentOf(t); parent != nil {
+			parent.subtests = true
 		}
 	case "output":
 		if r := s.of(t); !noise.MatchString(e.Output) {
@@ -106,12 +109,20 @@ var (
 	noise  = regexp.MustCompile(`^\s*(?:=== (?:RUN|PAUSE|CONT|NAME) |--- (?:PASS|SKIP): )`)
 )
 
-func parentOf(t test) (test, bool) {
-	i := strings.LastIndex(t.name, "/")
-	if i < 0 {
-		return test{}, false
+// parentOf returns the test that t is a subtest of, nil if it is none. A test ends after its subtests,
+// and the name of a subtest may have slashes of its own: so it is the longest name of one that still
+// runs.
+func (s *summary) parentOf(t test) *running {
+	for name := t.name; ; {
+		i := strings.LastIndex(name, "/")
+		if i < 0 {
+			return nil
+		}
+		name = name[:i]
+		if r := s.tests[test{t.pkg, name}]; r != nil && r.ran {
+			return r
+		}
 	}
-	return test{t.pkg, t.name[:i]}, true
 }
 
 // end counts a test. One that has subtests is counted by them, unless it failed and none of them did.
@@ -120,8 +131,8 @@ func (s *summary) end(t test, action string) {
 	delete(s.tests, t)
 	switch {
 	case action == "fail":
-		if parent, ok := parentOf(t); ok {
-			s.of(parent).failedBelow = true
+		if parent := s.parentOf(t); parent != nil {
+			parent.failedBelow = true
 		}
 		s.print("FAIL "+t.pkg+" "+t.name, r.output)
 		if !r.failedBelow {
@@ -175,8 +186,8 @@ func (s *summary) endPackage(e event) {
 // cut fails the tests of a package that have not ended: the process ended under them.
 func (s *summary) cut(pkg string) {
 	var left []test
-	for t := range s.tests {
-		if t.pkg == pkg && t.name != "" {
+	for t, r := range s.tests {
+		if t.pkg == pkg && r.ran {
 			left = append(left, t)
 		}
 	}
@@ -184,6 +195,7 @@ func (s *summary) cut(pkg string) {
 	for _, t := range left {
 		s.end(t, "fail")
 	}
+	maps.DeleteFunc(s.tests, func(t test, _ *running) bool { return t.pkg == pkg && t.name != "" })
 }
 
 // close prints the skips and the closing line, and reports whether all is well.

@@ -66,6 +66,29 @@ func TestSummaryOfTests(t *testing.T) {
 			well: true, last: "1 passed, 0 failed, 2 skipped",
 			says: []string{"skipped: m/a TestA: needs root\n", "skipped: m/a TestB/x: no reason given\n"},
 		},
+		"names with slashes of their own": {
+			files: map[string]string{"a/a_test.go": testFile(`
+				func TestA(t *testing.T) {
+					t.Run("delete n2/fast/v", func(t *testing.T) {})
+					t.Run("n2", func(t *testing.T) { t.Run("fast/v", func(t *testing.T) {}) })
+					t.Run("n2/fast", func(t *testing.T) { t.Run("x", func(t *testing.T) { t.Skip("not here") }) })
+					t.Run("at /dev/loop7", func(t *testing.T) {})
+					t.Run("twice/x", func(t *testing.T) {})
+					t.Run("twice/x", func(t *testing.T) {})
+				}`)},
+			well: true, last: "5 passed, 0 failed, 1 skipped",
+			says: []string{"skipped: m/a TestA/n2/fast/x: not here\n"}, hushes: []string{"FAIL"},
+		},
+		"a failure in names with slashes of their own": {
+			files: map[string]string{"a/a_test.go": testFile(`
+				func TestA(t *testing.T) {
+					t.Run("delete n2/fast/v", func(t *testing.T) { t.Run("a/b", func(t *testing.T) { t.Error("went wrong") }) })
+					t.Run("delete n2/fast/w", func(t *testing.T) {})
+				}
+				func TestB(t *testing.T) { t.Run("p/q/r", func(t *testing.T) { os.Exit(3) }) }`)},
+			last: "1 passed, 2 failed, 0 skipped",
+			says: []string{"FAIL m/a TestA/delete_n2/fast/v/a/b\n", "FAIL m/a TestB/p/q/r\n"}, hushes: []string{"FAIL m/a TestA/delete_n2\n", "FAIL m/a TestB/p\n"},
+		},
 		"what failed says why": {
 			files: map[string]string{
 				"a/a_test.go": testFile(`
