@@ -1,5 +1,6 @@
 # run    builds loam and takes a volume through its whole life on this machine (needs root)
 # test   vet and all tests with the race detector; without root, those that need it are skipped by name
+# test-lvm  the tests that need device-mapper, in a VM with a stock kernel; with VM=no on this machine (needs root)
 # bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
 # build  bin/loam, a static binary
@@ -13,7 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 ARGS :=
 
-.PHONY: run test bench lint build tools-%
+.PHONY: run test test-lvm bench lint build tools-%
 .DEFAULT_GOAL := run
 
 run: tools-run build
@@ -23,6 +24,10 @@ run: tools-run build
 test: tools-test
 	go vet ./...
 	go test -json -race -timeout 60m $(ARGS) ./... | go run ./sanity/summary
+
+test-lvm: tools-test-lvm
+	@if [ -z "$(VM)$(PACKAGES)" ]; then LOAM_TEST_VM=yes go test -json ./sanity/vm | go run ./sanity/summary; fi
+	sanity/test-lvm.sh $(ARGS)
 
 bench: tools-bench
 	go run ./sanity/bench $(ARGS)

@@ -2,7 +2,7 @@
 # Sees to it that the commands that a make target needs are there. As root on a Debian it installs the
 # packages that are missing; else it says which they are.
 #
-#   sanity/install-tools.sh run|test|bench|build|lint
+#   sanity/install-tools.sh run|test|test-lvm|bench|build|lint
 set -eu
 PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 cd "$(dirname "$0")/.."
@@ -12,11 +12,16 @@ case "${1:-}" in
 build | lint) needed="" ;;
 run) needed=$file_systems ;;
 test) needed="gcc:gcc $file_systems fio:fio" ;; # the race detector needs gcc
+test-lvm) needed="$file_systems dmsetup:dmsetup lvm:lvm2 thin_check:thin-provisioning-tools losetup:mount" ;;
 bench) needed="$file_systems losetup:mount fallocate:util-linux fio:fio" ;;
 *) sed -n 's/^#   \(sanity.*\)/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
 # Without root nothing can be mounted, and the tests that would are skipped.
 if [ "$1" = test ] && [ "$(id -u)" != 0 ]; then needed="gcc:gcc"; fi
+# The VM's kernel is fetched and unpacked, and not installed.
+if [ "$1" = test-lvm ] && [ "${VM:-}" != no ]; then
+    needed="$needed qemu-system-x86_64:qemu-system-x86 busybox:busybox-static lz4:lz4 dpkg-deb:dpkg"
+fi
 
 missing=""
 packages=""
