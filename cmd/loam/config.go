@@ -13,6 +13,7 @@ import (
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -37,15 +38,36 @@ type config struct {
 // parsePool, and one more case in open and inspect.
 type poolConfig struct {
 	Name string
-	Loop loop.Config
+	Loop loop.Config // of a loop pool
+	LVM  lvm.Config  // of an lvm pool, whose VolumeGroup is not empty
+}
+
+func (p poolConfig) isLVM() bool { return p.LVM.VolumeGroup != "" }
+
+// where says where the pool is, for the log.
+func (p poolConfig) where() string {
+	switch {
+	case !p.isLVM():
+		return p.Loop.Directory
+	case p.LVM.ThinPool != "":
+		return p.LVM.VolumeGroup + "/" + p.LVM.ThinPool
+	default:
+		return p.LVM.VolumeGroup
+	}
 }
 
 func (p poolConfig) open(ctx context.Context, node string, machine *host.Host) (pool.Pool, error) {
+	if p.isLVM() {
+		return lvm.Open(ctx, p.Name, node, p.LVM, machine, host.NewRunner())
+	}
 	return loop.Open(ctx, p.Name, node, p.Loop, machine)
 }
 
 // inspect opens the pool only to look at it, which also works while another process has it open.
 func (p poolConfig) inspect(ctx context.Context, node string, machine *host.Host) (pool.Pool, error) {
+	if p.isLVM() {
+		return lvm.Inspect(ctx, p.Name, node, p.LVM, machine, host.NewRunner())
+	}
 	return loop.Inspect(ctx, p.Name, node, p.Loop, machine)
 }
 
@@ -132,11 +154,17 @@ func parsePool(where string, raw []byte) (poolConfig, error) {
 		return p, s.wrong("name", "%w", err)
 	}
 	s.where = fmt.Sprintf("pool %q", p.Name)
-	if err := s.only("name", "loop"); err != nil {
+	if err := s.only("name", "loop", "lvm"); err != nil {
 		return p, err
 	}
-	if !s.has("loop") {
-		return p, s.wrong("loop", "is missing: it says where the pool is, as in \"loop: {directory: /var/lib/loam/%s}\"", p.Name)
+	switch {
+	case s.has("loop") && s.has("lvm"):
+		return p, s.wrong("lvm", "stands beside loop: a pool is of one kind")
+	case s.has("lvm"):
+		p.LVM, err = parseLVM(s)
+		return p, err
+	case !s.has("loop"):
+		return p, s.wrong("loop", "is missing, and lvm: one of them says where the pool is, as in \"loop: {directory: /var/lib/loam/%s}\"", p.Name)
 	}
 	p.Loop, err = parseLoop(s)
 	return p, err
@@ -168,14 +196,17 @@ func parseLoop(pool section) (loop.Config, error) {
 	return c, nil
 }
 
-// apart says whether p can stand beside the pools before it: no name twice, and no directory in
-// another one's.
+// apart says whether p can stand beside the pools before it: no name twice, no directory in another
+// one's, and no thin pool that another gives out too. A volume group may have several pools.
 func apart(p poolConfig, before []poolConfig) error {
 	for _, other := range before {
 		if p.Name == other.Name {
 			return fmt.Errorf("pool %q: name: there are two pools of that name", p.Name)
 		}
-		if other.Loop.Directory != "" && (within(p.Loop.Directory, other.Loop.Directory) || within(other.Loop.Directory, p.Loop.Directory)) {
+		if p.LVM.ThinPool != "" && p.LVM.ThinPool == other.LVM.ThinPool && p.LVM.VolumeGroup == other.LVM.VolumeGroup {
+			return fmt.Errorf("pool %q: lvm: thinPool: %q of volume group %q is that of pool %q, and two cannot keep one account", p.Name, p.LVM.ThinPool, p.LVM.VolumeGroup, other.Name)
+		}
+		if !p.isLVM() && other.Loop.Directory != "" && (within(p.Loop.Directory, other.Loop.Directory) || within(other.Loop.Directory, p.Loop.Directory)) {
 			return fmt.Errorf("pool %q: loop: directory: %q and %q of pool %q are not apart from each other", p.Name, p.Loop.Directory, other.Loop.Directory, other.Name)
 		}
 	}

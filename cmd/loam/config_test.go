@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -16,9 +17,22 @@ func inLoop(keys string) string {
 	return "pools: [{name: fast, loop: {" + keys + "}}]"
 }
 
+// inLVM is the same of an lvm pool.
+func inLVM(keys string) string {
+	return "pools: [{name: fast, lvm: {" + keys + "}}]"
+}
+
 func TestConfigurationBecomesOneValue(t *testing.T) {
 	one := func(c loop.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", Loop: c}}} }
+	inGroup := func(c lvm.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", LVM: c}}} }
 	for text, want := range map[string]config{
+		inLVM("volumeGroup: vg0, create: true, devices: [/dev/sdb, /dev/disk/by-id/nvme-x]"): inGroup(lvm.Config{VolumeGroup: "vg0", Create: true, Devices: []string{"/dev/sdb", "/dev/disk/by-id/nvme-x"}}),
+		inLVM("volumeGroup: vg0"): inGroup(lvm.Config{VolumeGroup: "vg0"}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"): inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Overprovision: 1.5, ReservePercent: 5}),
+		inLVM("volumeGroup: vg0, type: raid10, stripes: 3, mirrors: 2, reserve: 10Gi, wipe: zero"): inGroup(lvm.Config{
+			VolumeGroup: "vg0", Type: lvm.RAID10, Stripes: 3, Mirrors: 2, ReserveBytes: 10 * volume.GiB, Wipe: lvm.WipeZero}),
+		"pools: [{name: a, lvm: {volumeGroup: vg0}}, {name: b, lvm: {volumeGroup: vg0, type: raid1}}, {name: c, loop: {directory: /a}}]": {Node: "n1", Pools: []poolConfig{
+			{Name: "a", LVM: lvm.Config{VolumeGroup: "vg0"}}, {Name: "b", LVM: lvm.Config{VolumeGroup: "vg0", Type: lvm.RAID1}}, {Name: "c", Loop: loop.Config{Directory: "/a"}}}},
 		defaultConfig:                 {Node: "n1", Pools: []poolConfig{{Name: "default", Loop: loop.Config{Directory: "/var/lib/loam/default", SizeBytes: 50 * volume.GiB}}}},
 		inLoop("directory: /a"):       one(loop.Config{Directory: "/a"}),
 		inLoop("directory: /a/../b/"): one(loop.Config{Directory: "/b"}),
@@ -66,39 +80,67 @@ func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 		"maxVolumes: -1\n" + inLoop("directory: /a"):   "maxVolumes: -1",
 		"maxVolumes: 1.5\n" + inLoop("directory: /a"):  "maxVolumes: 1.5",
 		"maxVolumes: '3'\n" + inLoop("directory: /a"):  `maxVolumes: "3"`,
-		"pools: [3]":                                     "pools[0]: 3 is not a mapping",
-		"pools: [{loop: {directory: /a}}]":               "pools[0]: name: is missing",
-		"pools: [{name: 'A b', loop: {directory: /a}}]":  "pools[0]: name: pool name",
-		"pools: [{name: fast}]":                          `pool "fast": loop: is missing`,
-		"pools: [{name: fast, loop: }]":                  `pool "fast": loop: null is not a mapping`,
-		"pools: [{name: fast, lvm: {volumeGroup: vg0}}]": `pool "fast": key "lvm" is unknown`,
-		inLoop(""):                                                                       `pool "fast": loop: directory: is missing`,
-		inLoop("directroy: /a"):                                                          `pool "fast": loop: key "directroy" is unknown`,
-		inLoop("Directory: /a"):                                                          `pool "fast": loop: key "Directory" is unknown`,
-		inLoop("directory: /a, directory: /b"):                                           `"directory" already set`,
-		inLoop("directory: a"):                                                           `pool "fast": loop: directory: "a"`,
-		inLoop("directory: /"):                                                           `pool "fast": loop: directory: "/"`,
-		inLoop("directory: /a/.."):                                                       `pool "fast": loop: directory: "/a/.."`,
-		inLoop(`directory: "/a\nb"`):                                                     `pool "fast": loop: directory:`,
-		inLoop("directory: /a, size: 50"):                                                `pool "fast": loop: size: 50 is not a text`,
-		inLoop("directory: /a, size: '1073741824'"):                                      `pool "fast": loop: size: "1073741824": write a size with its unit`,
-		inLoop("directory: /a, size: 0Gi"):                                               `pool "fast": loop: size: "0Gi"`,
-		inLoop("directory: /a, size: 10%"):                                               `pool "fast": loop: size: size "10%"`,
-		inLoop("directory: /a, size: -1Gi"):                                              `pool "fast": loop: size: size "-1Gi"`,
-		inLoop("directory: /a, size: 1Mi"):                                               `pool "fast": loop: size 1MiB is too small`,
-		inLoop("directory: /a, allocation: thin"):                                        `pool "fast": loop: allocation: "thin"`,
-		inLoop("directory: /a, overprovision: 2"):                                        `pool "fast": loop: overprovision needs`,
-		inLoop("directory: /a, allocation: sparse, overprovision: 0"):                    `pool "fast": loop: overprovision: 0`,
-		inLoop("directory: /a, allocation: sparse, overprovision: 5%"):                   `pool "fast": loop: overprovision: "5%"`,
-		inLoop("directory: /a, allocation: sparse, overprovision: 1e9"):                  `pool "fast": loop: overprovision`,
-		inLoop("directory: /a, reserve: 10"):                                             `pool "fast": loop: reserve: 10 is not a text`,
-		inLoop("directory: /a, reserve: '10'"):                                           `pool "fast": loop: reserve: "10" is neither`,
-		inLoop("directory: /a, reserve: 100%"):                                           `pool "fast": loop: reserve: "100%" is neither`,
-		inLoop("directory: /a, reserve: 5.5%"):                                           `pool "fast": loop: reserve: "5.5%" is neither`,
-		inLoop("directory: /a, reserve: -5%"):                                            `pool "fast": loop: reserve: "-5%" is neither`,
-		"pools: [{name: a, loop: {directory: /a}}, {name: a, loop: {directory: /b}}]":    `pool "a": name: there are two`,
-		"pools: [{name: a, loop: {directory: /a}}, {name: b, loop: {directory: /a/b}}]":  `pool "b": loop: directory: "/a/b" and "/a" of pool "a"`,
-		"pools: [{name: a, loop: {directory: /a/b}}, {name: b, loop: {directory: /a/}}]": `pool "b": loop: directory: "/a" and "/a/b" of pool "a"`,
+		"pools: [3]":                                    "pools[0]: 3 is not a mapping",
+		"pools: [{loop: {directory: /a}}]":              "pools[0]: name: is missing",
+		"pools: [{name: 'A b', loop: {directory: /a}}]": "pools[0]: name: pool name",
+		"pools: [{name: fast}]":                         `pool "fast": loop: is missing`,
+		"pools: [{name: fast, loop: }]":                 `pool "fast": loop: null is not a mapping`,
+		"pools: [{name: fast, zfs: {}}]":                `pool "fast": key "zfs" is unknown`,
+		"pools: [{name: fast, lvm: {volumeGroup: vg0}, loop: {directory: /a}}]": `pool "fast": lvm: stands beside loop`,
+		inLVM(""):                 `pool "fast": lvm: volumeGroup: is missing`,
+		inLVM("volumegroup: vg0"): `pool "fast": lvm: key "volumegroup" is unknown`,
+		inLVM("volumeGroup: vg0, devices: [/dev/sdb]"):                                                              `pool "fast": lvm: devices are for "create: true"`,
+		inLVM("volumeGroup: vg0, create: true"):                                                                     `pool "fast": lvm: create needs devices`,
+		inLVM("volumeGroup: vg0, create: 'yes', devices: [/dev/sdb]"):                                               `pool "fast": lvm: create: "yes"`,
+		inLVM("volumeGroup: vg0, create: true, devices: /dev/sdb"):                                                  `pool "fast": lvm: devices: "/dev/sdb" is not a list`,
+		inLVM("volumeGroup: vg0, create: true, devices: []"):                                                        `pool "fast": lvm: devices: []`,
+		inLVM("volumeGroup: vg0, create: true, devices: [sdb]"):                                                     `pool "fast": lvm: devices: "sdb"`,
+		inLVM("volumeGroup: vg0, create: true, devices: ['/dev/a,/dev/b']"):                                         `pool "fast": lvm: devices: "/dev/a,/dev/b"`,
+		inLVM("volumeGroup: vg0, create: true, devices: [/dev/a, /dev/a]"):                                          `pool "fast": lvm: devices: "/dev/a"`,
+		"pools: [{name: a, lvm: {volumeGroup: vg0, thinPool: t}}, {name: b, lvm: {volumeGroup: vg0, thinPool: t}}]": `pool "b": lvm: thinPool: "t"`,
+		inLVM("volumeGroup: vg0, colour: red"):                                                                      `pool "fast": lvm: key "colour" is unknown`,
+		inLVM("volumeGroup: a/b"):                                                                                   `pool "fast": lvm: volumeGroup "a/b"`,
+		inLVM("volumeGroup: -a"):                                                                                    `pool "fast": lvm: volumeGroup "-a"`,
+		inLVM("volumeGroup: vg0, thinPool: a b"):                                                                    `pool "fast": lvm: thinPool "a b"`,
+		inLVM("volumeGroup: vg0, type: mirror"):                                                                     `pool "fast": lvm: type "mirror"`,
+		inLVM("volumeGroup: vg0, thinPool: tp, type: raid1"):                                                        `pool "fast": lvm: type, stripes and mirrors`,
+		inLVM("volumeGroup: vg0, thinPool: tp, wipe: none"):                                                         `pool "fast": lvm: wipe is for thick`,
+		inLVM("volumeGroup: vg0, stripes: 2"):                                                                       `pool "fast": lvm: stripes is for`,
+		inLVM("volumeGroup: vg0, stripes: 0, type: striped"):                                                        `pool "fast": lvm: stripes: 0`,
+		inLVM("volumeGroup: vg0, stripes: 1, type: striped"):                                                        `pool "fast": lvm: stripes 1 is less than the 2`,
+		inLVM("volumeGroup: vg0, mirrors: 1, type: raid5"):                                                          `pool "fast": lvm: mirrors is for`,
+		inLVM("volumeGroup: vg0, type: raid10, stripes: 60"):                                                        `pool "fast": lvm: stripes 60`,
+		inLVM("volumeGroup: vg0, overprovision: 2"):                                                                 `pool "fast": lvm: overprovision needs a thinPool`,
+		inLVM("volumeGroup: vg0, thinPool: tp, overprovision: 101"):                                                 `pool "fast": lvm: overprovision 101`,
+		inLVM("volumeGroup: vg0, wipe: yes please"):                                                                 `pool "fast": lvm: wipe "yes please"`,
+		inLVM("volumeGroup: vg0, reserve: 5"):                                                                       `pool "fast": lvm: reserve: 5 is not a text`,
+		inLoop(""):                                                                                                  `pool "fast": loop: directory: is missing`,
+		inLoop("directroy: /a"):                                                                                     `pool "fast": loop: key "directroy" is unknown`,
+		inLoop("Directory: /a"):                                                                                     `pool "fast": loop: key "Directory" is unknown`,
+		inLoop("directory: /a, directory: /b"):                                                                      `"directory" already set`,
+		inLoop("directory: a"):                                                                                      `pool "fast": loop: directory: "a"`,
+		inLoop("directory: /"):                                                                                      `pool "fast": loop: directory: "/"`,
+		inLoop("directory: /a/.."):                                                                                  `pool "fast": loop: directory: "/a/.."`,
+		inLoop(`directory: "/a\nb"`):                                                                                `pool "fast": loop: directory:`,
+		inLoop("directory: /a, size: 50"):                                                                           `pool "fast": loop: size: 50 is not a text`,
+		inLoop("directory: /a, size: '1073741824'"):                                                                 `pool "fast": loop: size: "1073741824": write a size with its unit`,
+		inLoop("directory: /a, size: 0Gi"):                                                                          `pool "fast": loop: size: "0Gi"`,
+		inLoop("directory: /a, size: 10%"):                                                                          `pool "fast": loop: size: size "10%"`,
+		inLoop("directory: /a, size: -1Gi"):                                                                         `pool "fast": loop: size: size "-1Gi"`,
+		inLoop("directory: /a, size: 1Mi"):                                                                          `pool "fast": loop: size 1MiB is too small`,
+		inLoop("directory: /a, allocation: thin"):                                                                   `pool "fast": loop: allocation: "thin"`,
+		inLoop("directory: /a, overprovision: 2"):                                                                   `pool "fast": loop: overprovision needs`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 0"):                                               `pool "fast": loop: overprovision: 0`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 5%"):                                              `pool "fast": loop: overprovision: "5%"`,
+		inLoop("directory: /a, allocation: sparse, overprovision: 1e9"):                                             `pool "fast": loop: overprovision`,
+		inLoop("directory: /a, reserve: 10"):                                                                        `pool "fast": loop: reserve: 10 is not a text`,
+		inLoop("directory: /a, reserve: '10'"):                                                                      `pool "fast": loop: reserve: "10" is neither`,
+		inLoop("directory: /a, reserve: 100%"):                                                                      `pool "fast": loop: reserve: "100%" is neither`,
+		inLoop("directory: /a, reserve: 5.5%"):                                                                      `pool "fast": loop: reserve: "5.5%" is neither`,
+		inLoop("directory: /a, reserve: -5%"):                                                                       `pool "fast": loop: reserve: "-5%" is neither`,
+		"pools: [{name: a, loop: {directory: /a}}, {name: a, loop: {directory: /b}}]":                               `pool "a": name: there are two`,
+		"pools: [{name: a, loop: {directory: /a}}, {name: b, loop: {directory: /a/b}}]":                             `pool "b": loop: directory: "/a/b" and "/a" of pool "a"`,
+		"pools: [{name: a, loop: {directory: /a/b}}, {name: b, loop: {directory: /a/}}]":                            `pool "b": loop: directory: "/a" and "/a/b" of pool "a"`,
 	} {
 		got, err := parseConfig([]byte(text), "n1")
 		if !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), says) || len(err.Error()) > 1024 {
@@ -133,6 +175,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(defaultConfig))
 	f.Add([]byte("node: web-7\nmaxVolumes: 3\n" + inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%")))
 	f.Add([]byte(inLoop("directory: /a, reserve: 10Gi, size: 1Ti")))
+	f.Add([]byte(inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%")))
+	f.Add([]byte(inLVM("volumeGroup: vg0, type: raid6, stripes: 4, wipe: discard")))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("pools: &p [{name: a, loop: {<<: {directory: /a}}}]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -150,10 +194,14 @@ func FuzzConfig(f *testing.F) {
 			if err := volume.CheckPoolName(p.Name); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Loop.Check(); err != nil {
+			check := p.Loop.Check
+			if p.isLVM() {
+				check = p.LVM.Check
+			}
+			if err := check(); err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(text), "%") != true && p.Loop.ReservePercent != 0 {
+			if strings.Contains(string(text), "%") != true && p.Loop.ReservePercent+p.LVM.ReservePercent != 0 {
 				t.Fatalf("percent out of nothing: %+v", c)
 			}
 			if err := apart(p, c.Pools[:i]); err != nil {

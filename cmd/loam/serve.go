@@ -103,7 +103,7 @@ func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, er
 		if err != nil {
 			return nil, errors.Join(err, closePools(pools))
 		}
-		klog.FromContext(ctx).Info("pool is open", "pool", one.Name, "directory", one.Loop.Directory)
+		klog.FromContext(ctx).Info("pool is open", "pool", one.Name, "where", one.where())
 		pools = append(pools, p)
 	}
 	set, err := pool.NewSet(c.Node, pools...)
@@ -118,7 +118,7 @@ func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, er
 func checkPromises(pools []poolConfig) error {
 	for i, p := range pools {
 		for _, q := range pools[:i] {
-			if p.Loop.SizeBytes > 0 || q.Loop.SizeBytes > 0 || (!p.Loop.Sparse && !q.Loop.Sparse) {
+			if p.isLVM() || q.isLVM() || p.Loop.SizeBytes > 0 || q.Loop.SizeBytes > 0 || (!p.Loop.Sparse && !q.Loop.Sparse) {
 				continue
 			}
 			one, _, err := host.Identify(p.Loop.Directory)

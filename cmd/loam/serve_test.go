@@ -9,6 +9,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -139,6 +140,7 @@ func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
 			}
 		}
 		_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a"+c.first+"}}\n- {name: b, loop: {directory: "+dir+"/b"+c.second+"}}\n")
+		parsed.Pools = append(parsed.Pools, poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}})
 		err := checkPromises(parsed.Pools)
 		if volume.Is(err, volume.Invalid) != c.refused || (err != nil) != c.refused {
 			t.Errorf("%s: %v", what, err)

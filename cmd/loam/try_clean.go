@@ -23,8 +23,8 @@ func clean(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// traces returns the mounts and loop devices of this machine that carry the name, and the processes
-// that this one has started. It asks the kernel, not the driver.
+// traces returns the mounts, loop devices and logical volumes of this machine that carry the name, and
+// the processes that this one has started. It asks the kernel, not the driver.
 func traces(name string) (left []string, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -43,6 +43,16 @@ func traces(name string) (left []string, err error) {
 		backing, err := os.ReadFile(file)
 		if err == nil && bytes.Contains(backing, []byte(name)) { // an error: the device went meanwhile
 			left = append(left, fmt.Sprintf("a loop device: %s of %s", strings.Split(file, "/")[3], bytes.TrimSpace(backing)))
+		}
+	}
+	mapped, err := filepath.Glob("/sys/block/dm-*/dm/name")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range mapped {
+		device, err := os.ReadFile(file)
+		if err == nil && bytes.Contains(device, []byte(strings.ReplaceAll(name, "-", "--"))) { // LVM doubles hyphens
+			left = append(left, fmt.Sprintf("an active logical volume: %s", bytes.TrimSpace(device)))
 		}
 	}
 	children, err := childProcesses()

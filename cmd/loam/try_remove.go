@@ -73,6 +73,13 @@ func (l *life) made(ctx context.Context) ([]volume.Volume, []volume.Snapshot, er
 	return volumes, slices.DeleteFunc(snapshots, func(s volume.Snapshot) bool { return !l.ours(s.ID) }), err
 }
 
+// takesSnapshots reports whether the pool can take snapshots and make copies.
+func (l *life) takesSnapshots() (bool, error) {
+	p, err := l.pools.Named(l.pool)
+	_, ok := p.(pool.Snapshotter)
+	return ok, err
+}
+
 func (l *life) ours(id volume.ID) bool {
 	return id.Name == l.name || strings.HasPrefix(id.Name, l.name+"-")
 }

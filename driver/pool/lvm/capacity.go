@@ -1,0 +1,229 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// room is what a pool has and what of it can be given out: in a thin pool in bytes, else in extents of
+// each image of a volume (shape.cost).
+type room struct {
+	total, free, largest int64
+	trouble              string // why it is not healthy, empty where it is
+}
+
+// What a thin pool needs of its metadata for each chunk that is mapped: a leaf of its B-tree has 252
+// entries in 4 KiB and is at least a third full, and the rest of the tree and the superblock come on top.
+const (
+	mappingBytes  = 52
+	metadataBytes = 512 * volume.KiB
+)
+
+// nearlyFull is how many percent of a thin pool's data or metadata may be taken, where volumes could
+// overflow it, before it refuses new ones.
+const nearlyFull = 90
+
+// room measures the pool in a report.
+func (p *Pool) room(g *group) (room, error) {
+	if p.thin() {
+		return p.thinRoom(g)
+	}
+	var free []int64
+	for _, d := range g.disks {
+		if d.allocatable && !d.missing {
+			free = append(free, d.free)
+		}
+	}
+	var r room
+	r.free, r.largest = p.shape.room(free)
+	r.total = r.free
+	for _, l := range g.lvs {
+		if p.ours(l) {
+			r.total += p.shape.cost(l.size, g.extent)
+		}
+		if p.ours(l) && l.health != "" && r.trouble == "" {
+			r.trouble = fmt.Sprintf("logical volume %q is %s: lvs -a -o +lv_health_status,devices %s", l.name, l.health, g.name)
+		}
+	}
+	back := p.shape.cost(p.config.reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
+	r.total, r.free = max(r.total-back, 0), max(r.free-back, 0)
+	r.largest = min(r.largest, r.free)
+	if g.missing > 0 {
+		r.free, r.largest = 0, 0 // LVM changes nothing now
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+	}
+	return r, nil
+}
+
+// thinRoom adds up what all volumes and snapshots in the thin pool, also those of others, may come to
+// need of its data and metadata.
+func (p *Pool) thinRoom(g *group) (room, error) {
+	t, ok := g.find(p.config.ThinPool)
+	if !ok {
+		return room{}, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
+	}
+	var chunk volume.Size
+	for _, s := range g.segments {
+		if s.lv == t.name {
+			chunk = s.chunk
+		}
+	}
+	mapped := max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
+	limit := min(volume.Size(float64(t.size)*p.config.ratio()), mapped) // full metadata is worse than full data
+	var taken, foreign volume.Size
+	for _, l := range g.lvs {
+		if l.pool != t.name {
+			continue
+		}
+		taken += l.size
+		if !p.ours(l) {
+			foreign += l.size
+		}
+	}
+	back := p.config.reserve(t.size)
+	r := room{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0))}
+	switch {
+	case g.missing > 0:
+		r.free = 0
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+	case t.health != "":
+		r.free = 0
+		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.name, t.health)
+	case t.data >= nearlyFull && taken > t.size:
+		r.free = 0
+		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its data taken: lvextend it, or delete volumes", t.name, t.data)
+	case t.metadata >= nearlyFull:
+		r.free = 0
+		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its metadata taken: lvextend --poolmetadatasize it", t.name, t.metadata)
+	}
+	r.largest = r.free / int64(g.extent) * int64(g.extent)
+	return r, nil
+}
+
+// bytes turns what room counts in into the size of a volume.
+func (p *Pool) bytes(n int64, extent volume.Size) volume.Size {
+	if p.thin() {
+		return volume.Size(n)
+	}
+	return p.shape.bytes(n, extent)
+}
+
+// cost is what a volume of that size takes, in what room counts in.
+func (p *Pool) cost(size volume.Size) int64 {
+	if p.thin() {
+		return int64(size.RoundUp(p.unit()))
+	}
+	return p.shape.cost(size, p.extentSize())
+}
+
+func (p *Pool) full(r room, cost int64) error {
+	extent := p.unit() / volume.Size(p.shape.data)
+	text := fmt.Sprintf("%s at most can be made, %s asked", p.bytes(r.largest, extent), p.bytes(cost, extent))
+	if r.trouble != "" {
+		text += "; " + r.trouble
+	}
+	return volume.Errorf(volume.Full, "pool %q is full: %s", p.name, text)
+}
+
+// unit is what sizes are rounded up to: an extent on each disk that holds data.
+func (p *Pool) unit() volume.Size { return p.extentSize() * volume.Size(p.shape.data) }
+
+func (p *Pool) extentSize() volume.Size {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	return p.extent
+}
+
+// Status measures the pool. What is being made is taken off, even if the report shows it already.
+func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
+	g, err := p.look(ctx)
+	if err != nil {
+		return volume.PoolStatus{}, err
+	}
+	if err := p.check(g); err != nil {
+		return volume.PoolStatus{}, err
+	}
+	r, err := p.room(g)
+	if err != nil {
+		return volume.PoolStatus{}, err
+	}
+	p.space.Lock()
+	making := p.space.making
+	p.space.Unlock()
+	extent := g.extent
+	return volume.PoolStatus{
+		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
+		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(),
+		Healthy: r.trouble == "", Message: r.trouble,
+	}, nil
+}
+
+// space keeps the account of what is being given out, where LVM itself would give out more.
+type space struct {
+	sync.Mutex
+	ended  sync.Cond
+	at     int       // how many commands are giving out space
+	making int64     // what those take
+	budget int64     // what may be given out without looking again
+	seen   time.Time // when budget was the truth
+}
+
+// budgetAge is for how long others are trusted not to have taken space meanwhile.
+const budgetAge = 10 * time.Second
+
+// take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
+// it is not free. A pool of thick volumes without a reserve leaves that to LVM.
+func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
+	s := &p.space
+	s.Lock()
+	if err := p.afford(ctx, cost); err != nil {
+		s.Unlock()
+		return err
+	}
+	s.at, s.making, s.budget = s.at+1, s.making+cost, s.budget-cost
+	s.Unlock()
+	err := do()
+	s.Lock()
+	defer s.Unlock()
+	s.at, s.making = s.at-1, s.making-cost
+	if err != nil {
+		s.budget = 0
+	}
+	s.ended.Broadcast()
+	return err
+}
+
+// afford is called with p.space held. What is being made may be in a report already or not, so it is taken
+// off; a pool that seems full for that is looked at again when nothing is being made.
+func (p *Pool) afford(ctx context.Context, cost int64) error {
+	s := &p.space
+	counts := p.thin() || p.config.ReserveBytes != 0 || p.config.ReservePercent != 0
+	if !counts || (cost <= s.budget && time.Since(s.seen) < budgetAge) {
+		return nil
+	}
+	for {
+		making := s.making
+		g, err := p.look(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := p.room(g)
+		if err != nil {
+			return err
+		}
+		s.budget, s.seen = r.largest-making, time.Now()
+		switch {
+		case cost <= s.budget:
+			return nil
+		case making == 0 || cost > r.largest:
+			return p.full(r, cost)
+		}
+		for s.at > 0 {
+			s.ended.Wait()
+		}
+	}
+}

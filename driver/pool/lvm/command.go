@@ -1,0 +1,242 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// How long an lvm command may take until it gets SIGKILL. One that hangs in the kernel or waits for
+// udev ignores SIGTERM. Removing may discard a whole disk first.
+const (
+	commandTimeout = 2 * time.Minute
+	removeTimeout  = 15 * time.Minute
+)
+
+// settings suit a machine or container without udev and LVM's daemons, and do no harm with them.
+const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0"
+
+// discard has LVM discard what it removes, where the disks can.
+const discard = "devices/issue_discards=1"
+
+// lvm runs one lvm command, with only the pool's own disks to scan once they are known. What it changed
+// is on the disks when it returns, for LVM does not make them flush their caches.
+func (p *Pool) lvm(ctx context.Context, args ...string) ([]byte, error) {
+	return p.lvmWith(ctx, "", args...)
+}
+
+// lvmWith is lvm with further settings. Where the command fails and the group has got other disks
+// meanwhile, it is tried again with those.
+func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]byte, error) {
+	disks := p.scanned()
+	out, err := p.run(ctx, further, disks, args)
+	if isExit(err) {
+		if _, lookErr := p.look(ctx); lookErr == nil && !slices.Equal(disks, p.scanned()) {
+			disks = p.scanned()
+			out, err = p.run(ctx, further, disks, args)
+		}
+	}
+	if err == nil {
+		err = p.flush(disks)
+	}
+	return out, err
+}
+
+func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([]byte, error) {
+	timeout := commandTimeout
+	if args[0] == "lvremove" {
+		timeout = removeTimeout
+	}
+	all := []string{args[0], "--config", strings.TrimSpace(settings + " " + further)}
+	if len(disks) > 0 {
+		all = append(all, "--devices", strings.Join(disks, ","))
+	} else {
+		all = append(all, "--devicesfile", "")
+	}
+	return p.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
+}
+
+func (p *Pool) flush(disks []string) error {
+	for _, d := range disks {
+		if err := p.flushDisk(d); err != nil {
+			return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// keepReadOnly returns the setting with which a command leaves a device that refuses writes
+// as it is, empty where there is none. For a thin one that is in the metadata (permit).
+func (p *Pool) keepReadOnly(lvs ...string) (string, error) {
+	if p.thin() {
+		return "", nil
+	}
+	mapped, err := p.machine.MappedDevices()
+	if err != nil {
+		return "", err
+	}
+	var readOnly []string
+	for _, name := range lvs {
+		if mapped[p.mapped(name)].ReadOnly {
+			readOnly = append(readOnly, name)
+		}
+	}
+	return p.readOnlyList(readOnly...), nil
+}
+
+// readOnlyList returns the setting that makes LVM activate logical volumes read-only, without
+// a word of it in their metadata.
+func (p *Pool) readOnlyList(lvs ...string) string {
+	if len(lvs) == 0 {
+		return ""
+	}
+	quoted := make([]string, len(lvs))
+	for i, name := range lvs {
+		quoted[i] = fmt.Sprintf("%q", p.config.VolumeGroup+"/"+name)
+	}
+	return "activation/read_only_volume_list=[" + strings.Join(quoted, ",") + "]"
+}
+
+// only selects the logical volume of that name, if it has all the tags: so a foreign one of our name is
+// never touched. A command that finds none does nothing, says nothing, and ends with 0.
+func (p *Pool) only(name string, tags ...string) []string {
+	conditions := []string{fmt.Sprintf("vg_name=%q", p.config.VolumeGroup), fmt.Sprintf("lv_name=%q", name)}
+	for _, tag := range tags {
+		conditions = append(conditions, fmt.Sprintf("lv_tags=%q", tag))
+	}
+	return []string{"--select", strings.Join(conditions, " && "), p.config.VolumeGroup}
+}
+
+// did tells whether a command that selects found something to do, by whether it said so.
+func did(out []byte) bool { return len(strings.TrimSpace(string(out))) > 0 }
+
+// look reads the volume group. Callers that ask at the same moment share one report, which begins after
+// all of them have asked.
+func (p *Pool) look(ctx context.Context) (*group, error) {
+	p.looks.Lock()
+	l := p.next
+	if l == nil {
+		l = &looking{done: make(chan struct{})}
+		p.next = l
+		go func(ctx context.Context) {
+			p.oneLook.Lock()
+			defer p.oneLook.Unlock()
+			p.looks.Lock()
+			p.next = nil
+			p.looks.Unlock()
+			l.group, l.err = p.report(ctx)
+			close(l.done)
+		}(context.WithoutCancel(ctx))
+	}
+	l.waiting++
+	p.looks.Unlock()
+	select {
+	case <-l.done:
+		return l.group, l.err
+	case <-ctx.Done():
+		return nil, volume.Errorf(volume.Unavailable, "pool %q: waiting for lvm: %w", p.name, ctx.Err())
+	}
+}
+
+// looking is a report that is waited for.
+type looking struct {
+	done    chan struct{}
+	waiting int // callers
+	group   *group
+	err     error
+}
+
+// report reads the volume group from the disks that it had, and from all disks where that is not all of
+// it any more.
+func (p *Pool) report(ctx context.Context) (*group, error) {
+	disks := p.scanned()
+	g, err := p.reportFrom(ctx, disks)
+	if len(disks) > 0 && (err != nil || g.missing > 0) {
+		g, err = p.reportFrom(ctx, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.remember(g)
+	return g, nil
+}
+
+func (p *Pool) reportFrom(ctx context.Context, disks []string) (*group, error) {
+	out, err := p.run(ctx, "", disks, reportArgs(p.config.VolumeGroup))
+	if err != nil {
+		return nil, p.explain(err, nil, 0)
+	}
+	g, err := parseReport(out)
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+	}
+	return g, nil
+}
+
+// isExit reports whether a command ran and ended with an error, rather than not at all.
+func isExit(err error) bool {
+	var exit *host.ExitError
+	return errors.As(err, &exit)
+}
+
+// remember keeps what was seen last, to try first what is likely. Nothing is answered from it that was
+// not confirmed by a command.
+func (p *Pool) remember(g *group) {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	p.extent = g.extent
+	p.disks = p.disks[:0:0]
+	for _, d := range g.disks {
+		if !d.missing && strings.HasPrefix(d.name, "/") {
+			p.disks = append(p.disks, d.name)
+		}
+	}
+	p.known = map[string]lv{}
+	for _, l := range g.lvs {
+		if p.ours(l) {
+			p.known[l.name] = l
+		}
+	}
+}
+
+func (p *Pool) scanned() []string {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	return slices.Clone(p.disks)
+}
+
+func (p *Pool) guess(name string) (lv, bool) {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	l, ok := p.known[name]
+	return l, ok
+}
+
+func (p *Pool) learn(l lv) {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	p.known[l.name] = l
+}
+
+// retag keeps up with tags that were exchanged.
+func (p *Pool) retag(name string, gone, added []string) {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	if l, ok := p.known[name]; ok {
+		l.tags = slices.DeleteFunc(slices.Clone(l.tags), func(tag string) bool { return slices.Contains(gone, tag) })
+		l.tags = append(l.tags, added...)
+		p.known[name] = l
+	}
+}
+
+func (p *Pool) forget(name string) {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	delete(p.known, name)
+}

@@ -1,0 +1,96 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// copy makes a volume from a snapshot or another volume: in a thin pool by a snapshot that can be written
+// to, in one command where it is not to be larger.
+func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if !p.thin() {
+		err := volume.Errorf(volume.Unsupported, "pool %q has thick volumes, and can make none from %s: use a pool with a thinPool for that", p.name, spec.Source)
+		return volume.Volume{}, p.orExists(ctx, spec, err)
+	}
+	t := ThinPool{p}
+	source, err := t.source(ctx, *spec.Source)
+	if err != nil {
+		return volume.Volume{}, p.orExists(ctx, spec, err)
+	}
+	size, err := spec.PickSize(source.size, p.unit(), p.unit())
+	if err != nil {
+		return volume.Volume{}, p.orExists(ctx, spec, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err))
+	}
+	tags, err := recordOf(spec).tags()
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), tagReady)}
+	cost := p.cost(size)
+	err = p.take(ctx, cost, func() error {
+		if size == source.size {
+			return t.lvsnapshot(ctx, source.name, made, true)
+		}
+		return t.copyLarger(ctx, spec.ID, source.name, made)
+	})
+	if err == nil {
+		p.learn(made)
+		return p.volume(made)
+	}
+	if isExit(err) { // perhaps because what was remembered of the source is not so any more
+		g, lookErr := p.look(ctx)
+		if lookErr == nil {
+			_, lookErr = t.sourceIn(g, *spec.Source)
+		}
+		if lookErr != nil {
+			return volume.Volume{}, p.orExists(ctx, spec, lookErr)
+		}
+	}
+	return p.made(ctx, spec, cost, err)
+}
+
+// copyLarger makes a copy that counts as half made until it is as large as it is to be.
+func (t ThinPool) copyLarger(ctx context.Context, id volume.ID, source string, made lv) error {
+	half := made
+	half.tags = append(slices.Clone(made.tags), tagMaking)
+	if err := t.lvsnapshot(ctx, source, half, true); err != nil {
+		return err
+	}
+	err := t.lvextend(ctx, made.name, made.size, nil)
+	if err == nil {
+		_, err = t.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), t.only(made.name, tagVolume+id.String()))...)
+	}
+	if err != nil && !isExit(err) {
+		return errors.Join(err, t.remove(ctx, made.name, tagVolume+id.String()))
+	}
+	return err // half made: that is seen to where it is looked at
+}
+
+// source finds what to copy, by what is remembered of it if anything is.
+func (t ThinPool) source(ctx context.Context, s volume.Source) (lv, error) {
+	if !t.owns(s.ID) {
+		return lv{}, t.missing(s.ID)
+	}
+	what := forVolume
+	if s.Kind == volume.FromSnapshot {
+		what = forSnapshot
+	}
+	if l, likely := t.guess(t.lvName(what, s.ID.Name)); likely && !l.has(tagMaking) {
+		return l, nil
+	}
+	g, err := t.look(ctx)
+	if err != nil {
+		return lv{}, err
+	}
+	return t.sourceIn(g, s)
+}
+
+func (t ThinPool) sourceIn(g *group, s volume.Source) (lv, error) {
+	if s.Kind == volume.FromSnapshot {
+		return t.findSnapshot(g, s.ID)
+	}
+	return t.origin(g, s.ID)
+}

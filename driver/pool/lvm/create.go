@@ -1,0 +1,105 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Create makes the logical volume with all its tags in one command.
+func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if !p.owns(spec.ID) {
+		return volume.Volume{}, p.missing(spec.ID)
+	}
+	if _, likely := p.guess(p.lvName(forVolume, spec.ID.Name)); likely {
+		v, err := p.Get(ctx, spec.ID)
+		if err == nil {
+			return v, v.Fits(spec)
+		}
+		if !volume.Is(err, volume.NotFound) {
+			return volume.Volume{}, err
+		}
+	}
+	if spec.Source != nil {
+		return p.copy(ctx, spec)
+	}
+	size, err := spec.PickSize(0, p.unit(), p.unit())
+	if err != nil {
+		return volume.Volume{}, p.orExists(ctx, spec, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err))
+	}
+	tags, err := recordOf(spec).tags()
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}
+	if p.thin() || p.config.Wipe == WipeNone {
+		made.tags = append(made.tags, tagReady)
+	} else {
+		made.tags = append(made.tags, wipedTag(0))
+	}
+	return p.make(ctx, spec, made, p.lvcreate(made))
+}
+
+// lvcreate returns the command that makes an empty logical volume. Nothing of it is zeroed or looked at
+// then, which could only be done while it is active. Only who says that it ignores the skip activates it,
+// so nothing does when the machine starts (--setautoactivation is not there for RAID and thin ones).
+func (p *Pool) lvcreate(l lv) []string {
+	args := []string{"lvcreate", "--yes", "--activate", "n", "--setactivationskip", "y", "--name", l.name}
+	size := fmt.Sprintf("%db", l.size)
+	if p.thin() {
+		args = append(args, "--virtualsize", size, "--thinpool", p.config.ThinPool)
+	} else {
+		args = append(args, "--zero", "n", "--wipesignatures", "n", "--size", size)
+		args = append(args, p.shape.args...)
+	}
+	return slices.Concat(args, addTags(l.tags...), []string{p.config.VolumeGroup})
+}
+
+// make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made
+// by a call that was cut off, or by this one.
+func (p *Pool) make(ctx context.Context, spec volume.Spec, made lv, command []string) (volume.Volume, error) {
+	cost := p.cost(made.size)
+	err := p.take(ctx, cost, func() error {
+		_, err := p.lvm(ctx, command...)
+		return err
+	})
+	if err != nil {
+		return p.made(ctx, spec, cost, err)
+	}
+	p.learn(made)
+	return p.volume(made)
+}
+
+// made says what is there after a command failed that was to make a volume.
+func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed error) (volume.Volume, error) {
+	g, err := p.look(ctx)
+	if err != nil {
+		return volume.Volume{}, errors.Join(p.explain(failed, nil, cost), err)
+	}
+	name := p.lvName(forVolume, spec.ID.Name)
+	l, there := g.find(name)
+	switch {
+	case !there:
+		return volume.Volume{}, p.explain(failed, g, cost)
+	case !l.has(tagVolume + spec.ID.String()):
+		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %q: there is a logical volume %q in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, name, g.name)
+	case p.halfMade(g, l):
+		return volume.Volume{}, errors.Join(p.explain(failed, g, cost), p.remove(ctx, name, tagVolume+spec.ID.String()))
+	}
+	v, err := p.volume(l)
+	if err != nil {
+		return v, err
+	}
+	return v, v.Fits(spec)
+}
+
+// orExists returns err, unless the volume is there: then that does not fit is what there is to say.
+func (p *Pool) orExists(ctx context.Context, spec volume.Spec, err error) error {
+	if v, getErr := p.Get(ctx, spec.ID); getErr == nil {
+		return v.Fits(spec)
+	}
+	return err
+}

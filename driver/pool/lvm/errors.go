@@ -1,0 +1,43 @@
+package lvm
+
+import (
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// explain makes an error with a Kind of a command that failed, given the group as it is since then (nil
+// where it could not be read) and the extents that the command wanted for each image or, in a thin pool,
+// the bytes. LVM ends with 5 for nearly everything, so what the report shows decides; its words are only
+// passed on.
+func (p *Pool) explain(err error, g *group, cost int64) error {
+	if !isExit(err) {
+		return err // not started, or killed: it has a Kind
+	}
+	where := func(kind volume.Kind, says string) error {
+		return volume.Errorf(kind, "pool %q: volume group %q %s (%w)", p.name, p.config.VolumeGroup, says, err)
+	}
+	switch {
+	case g == nil:
+		return where(volume.Unavailable, "cannot be read: see that it is there, with all its disks, and not renamed")
+	case strings.Contains(vgFlag(g, 2), "x"):
+		return where(volume.Unavailable, "is exported: vgimport it")
+	case strings.Contains(vgFlag(g, 0), "r"):
+		return where(volume.Unavailable, "is read-only: vgchange --permission rw it")
+	case g.missing > 0:
+		return where(volume.Unavailable, "lacks a disk, and LVM changes nothing meanwhile: bring it back, or replace it (vgreduce --removemissing, lvconvert --repair)")
+	}
+	if room, roomErr := p.room(g); roomErr != nil {
+		return roomErr
+	} else if cost > 0 && cost > room.largest {
+		return p.full(room, cost)
+	}
+	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+}
+
+func vgFlag(g *group, place int) string {
+	if place >= len(g.attr) {
+		return ""
+	}
+	return g.attr[place : place+1]
+}

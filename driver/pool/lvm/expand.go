@@ -1,0 +1,186 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Expand extends the logical volume, and its device with it while attached. What is new of a thick one is
+// wiped before anybody can read it: of one that is attached before it gets it (expandAttached), else when
+// it is attached next.
+func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
+	if !p.owns(id) {
+		return volume.Volume{}, p.missing(id)
+	}
+	name := p.lvName(forVolume, id.Name)
+	if l, likely := p.guess(name); likely && l.has(tagVolume+id.String()) {
+		if v, err := p.volume(l); err == nil {
+			if size, err := v.Grown(asked, p.unit()); err == nil && size > v.Size {
+				if err := p.extend(ctx, id, l, size); err == nil || !isExit(err) {
+					return p.extended(id, l, size, err)
+				}
+			}
+		}
+	}
+	v, l, err := p.find(ctx, id)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	size, err := v.Grown(asked, p.unit())
+	if err != nil || size == v.Size {
+		return v, err
+	}
+	if err = p.extend(ctx, id, l, size); err != nil && isExit(err) {
+		g, lookErr := p.look(ctx)
+		if lookErr != nil {
+			return volume.Volume{}, p.explain(err, nil, 0)
+		}
+		err = p.explain(err, g, p.cost(size)-p.cost(v.Size)+p.shape.meta)
+	}
+	return p.extended(id, l, size, err)
+}
+
+// extended returns the volume after it was extended.
+func (p *Pool) extended(id volume.ID, l lv, size volume.Size, err error) (volume.Volume, error) {
+	p.forget(l.name) // its tags have changed, too
+	if err != nil {
+		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
+	}
+	l.size = size
+	v, err := p.volume(l)
+	if err == nil && (p.thin() || v.Attached() || p.config.Wipe == WipeNone) {
+		p.learn(l)
+	}
+	return v, err
+}
+
+// extend gives a logical volume its new size.
+func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size volume.Size) error {
+	delta := size - l.size
+	cost := p.cost(size) - p.cost(l.size)
+	return p.take(ctx, cost, func() error {
+		_, active, err := p.device(l.name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case p.thin() || p.config.Wipe == WipeNone || (!active && !l.has(tagReady)):
+			return p.lvextend(ctx, l.name, size, nil)
+		case active && l.has(tagReady):
+			return p.extendAttached(ctx, id, l, size, delta)
+		case active: // left so by a crash while it was being wiped
+			if err := p.deactivate(ctx, l.name, tagVolume+id.String()); err != nil {
+				return err
+			}
+			return p.lvextend(ctx, l.name, size, nil)
+		}
+		tags := slices.Concat([]string{"lvchange"}, addTags(wipedTag(l.size)), delTags(tagReady), p.only(l.name, tagVolume+id.String(), tagReady))
+		if _, err := p.lvm(ctx, tags...); err != nil {
+			return err
+		}
+		return p.lvextend(ctx, l.name, size, nil)
+	})
+}
+
+// lvextend extends a logical volume with extents of the given ranges, or with any.
+func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, ranges []string) error {
+	further, err := p.keepReadOnly(name)
+	if err != nil {
+		return err
+	}
+	args := []string{"lvextend", "--size", fmt.Sprintf("%db", size), p.config.VolumeGroup + "/" + name}
+	_, err = p.lvmWith(ctx, further, append(args, ranges...)...)
+	return err
+}
+
+// maxSpareTries is how often the wiped blocks may be lost to somebody else.
+const maxSpareTries = 3
+
+// extendAttached extends a volume that is in use with blocks that were wiped before it gets them: they
+// are first those of a logical volume of their own. Between that one's end and the extension somebody
+// else may take them; then it begins again.
+func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size, delta volume.Size) (err error) {
+	spare := lv{name: p.lvName(forSpare, id.Name), size: delta, tags: []string{tagSpare + id.String(), tagMaking}}
+	for range maxSpareTries {
+		var ranges []string
+		if ranges, err = p.wipeSpare(ctx, spare); err != nil {
+			return err
+		}
+		if err = p.lvextend(ctx, l.name, size, ranges); err == nil || !isExit(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// wipeSpare wipes blocks that are free, and returns which.
+func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err error) {
+	identity := spare.tags[0]
+	if _, err := p.lvm(ctx, p.lvcreate(spare)...); err != nil {
+		if !isExit(err) {
+			return nil, err
+		}
+		// It may be left from a call that was cut off.
+		if removeErr := p.remove(ctx, spare.name, identity); removeErr != nil {
+			return nil, removeErr
+		}
+		if _, err := p.lvm(ctx, p.lvcreate(spare)...); err != nil {
+			return nil, err
+		}
+	}
+	device, err := p.activate(ctx, spare.name, false, identity)
+	if err == nil && device == "" {
+		err = volume.Errorf(volume.Internal, "logical volume %q is gone", spare.name)
+	}
+	if err == nil {
+		err = p.wipe(device, 0, spare.size)
+	}
+	var g *group
+	if err == nil {
+		g, err = p.look(ctx)
+	}
+	// Not discarded: they have to stay zeros.
+	if removeErr := p.removeKept(ctx, spare.name, identity); err == nil {
+		err = removeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	ranges = p.extentsOf(g, spare.name)
+	// Without ranges LVM would take any extents, which nobody has wiped.
+	if got, want := countExtents(ranges), int64(spare.size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
+		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and the report shows %d of them", want, spare.name, got)
+	}
+	return ranges, nil
+}
+
+// extentsOf returns the extents of the disks that hold the bytes of a logical volume: its own, or those
+// of its images, whose names are in brackets.
+func (p *Pool) extentsOf(g *group, name string) (ranges []string) {
+	for _, s := range g.segments {
+		image := strings.HasPrefix(strings.TrimPrefix(s.lv, "["), name+"_rimage_")
+		if image || (s.lv == name && p.shape.meta == 0) {
+			ranges = append(ranges, s.ranges...)
+		}
+	}
+	return ranges
+}
+
+// countExtents counts the extents in ranges such as "/dev/sda:0-99". What it cannot read counts for
+// nothing.
+func countExtents(ranges []string) (n int64) {
+	for _, r := range ranges {
+		from, to, _ := strings.Cut(r[strings.LastIndex(r, ":")+1:], "-")
+		first, firstErr := strconv.ParseInt(from, 10, 64)
+		last, lastErr := strconv.ParseInt(to, 10, 64)
+		if firstErr == nil && lastErr == nil && first <= last {
+			n += last - first + 1
+		}
+	}
+	return n
+}

@@ -1,0 +1,192 @@
+// Package lvm is a pool in a volume group. A volume is a logical volume of its own: a thick one of any
+// type that LVM has, or a thin one in a thin pool, where snapshots and copies are instant.
+//
+// What there is to know of a volume is in the tags and attributes of its logical volume (tags.go). One
+// without our tags is not ours, and is neither listed nor touched. Logical volumes are active only while
+// they are attached, and never activated when the machine starts.
+//
+// A command that changes something is tried first, and the group is only looked at where that does not
+// do: what is remembered of the last report tells what to try, and decides nothing.
+package lvm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// lockDirectory is where LVM itself has its locks, which a container shares with its host.
+const lockDirectory = "/run/lock/lvm"
+
+// Pool is a pool of thick volumes. It is safe for concurrent use.
+type Pool struct {
+	name, node string
+	config     Config
+	shape      shape
+	machine    *host.Host
+	runner     host.Runner
+	flushDisk  func(path string) error
+	lock       *os.File // nil while only inspected
+
+	seen   sync.Mutex
+	disks  []string // of the group, when it was last seen
+	extent volume.Size
+	known  map[string]lv // ours, by name, when they were last seen
+
+	looks   sync.Mutex
+	next    *looking   // not begun yet
+	oneLook sync.Mutex // held while the group is read
+
+	space space
+}
+
+// ThinPool is a pool of thin volumes, which also takes snapshots.
+type ThinPool struct{ *Pool }
+
+var (
+	_ pool.Pool        = (*Pool)(nil)
+	_ pool.Snapshotter = ThinPool{}
+)
+
+// Open opens the pool of the given name on the given node, and removes what a crash left half made. The
+// runner starts the lvm commands. It returns a ThinPool where the configuration names a thin pool, else a
+// *Pool. The kind of its error is Invalid for a configuration that cannot be met, and Unavailable where
+// the volume group or thin pool is not there or another process has the pool open.
+func Open(ctx context.Context, name, node string, c Config, machine *host.Host, runner host.Runner) (_ pool.Pool, err error) {
+	p, err := newPool(name, node, c, machine, runner)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.takeLock(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = p.Close() // the error that is returned says more
+		}
+	}()
+	g, err := p.lookOrMake(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(g); err != nil {
+		return nil, err
+	}
+	if err := p.removeHalfMade(ctx, g); err != nil {
+		return nil, err
+	}
+	return p.asConfigured(), nil
+}
+
+// Inspect opens a pool only to look at it: Status, Get and the lists work, also while another process
+// has it open. The kind of its error is Unavailable where the pool is not there.
+func Inspect(ctx context.Context, name, node string, c Config, machine *host.Host, runner host.Runner) (pool.Pool, error) {
+	p, err := newPool(name, node, c, machine, runner)
+	if err != nil {
+		return nil, err
+	}
+	g, err := p.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(g); err != nil {
+		return nil, err
+	}
+	return p.asConfigured(), nil
+}
+
+func newPool(name, node string, c Config, machine *host.Host, runner host.Runner) (*Pool, error) {
+	if err := errors.Join(c.Check(), checkLength(c.VolumeGroup, name)); err != nil {
+		return nil, volume.Errorf(volume.Invalid, "pool %q: %w", name, err)
+	}
+	p := &Pool{
+		name: name, node: node, config: c, shape: c.shape(), machine: machine, runner: runner, flushDisk: host.FlushDevice,
+		known: map[string]lv{},
+	}
+	p.space.ended.L = &p.space.Mutex
+	return p, nil
+}
+
+func (p *Pool) asConfigured() pool.Pool {
+	if p.thin() {
+		return ThinPool{p}
+	}
+	return p
+}
+
+func (p *Pool) thin() bool { return p.config.ThinPool != "" }
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// Close lets another process open the pool. What is attached stays so.
+func (p *Pool) Close() error {
+	if p.lock == nil {
+		return nil
+	}
+	return p.lock.Close()
+}
+
+// takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The
+// kernel lets go of it when the process ends, in whatever way; the file says nothing.
+func (p *Pool) takeLock() error {
+	if err := os.MkdirAll(lockDirectory, 0o700); err != nil {
+		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+	}
+	path := filepath.Join(lockDirectory, "loam-"+p.config.VolumeGroup+"-"+p.name)
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		err = volume.Errorf(volume.Unavailable, "pool %q in volume group %q is open in another process: end that one first (%w)", p.name, p.config.VolumeGroup, err)
+		return errors.Join(err, lock.Close())
+	}
+	p.lock = lock
+	return nil
+}
+
+// check says whether the group is one that the pool can be in.
+func (p *Pool) check(g *group) error {
+	wrong := func(kind volume.Kind, format string, args ...any) error {
+		return volume.Errorf(kind, "pool %q: %w", p.name, volume.Errorf(kind, format, args...))
+	}
+	switch {
+	case vgFlag(g, 2) == "x":
+		return wrong(volume.Unavailable, "volume group %q is exported: vgimport it", g.name)
+	case !p.thin() && len(g.disks) < p.shape.images:
+		return wrong(volume.Invalid, "a volume of type %s needs %d disks, and volume group %q has %d", p.config.Type, p.shape.images, g.name, len(g.disks))
+	case !p.thin():
+		return nil
+	}
+	t, ok := g.find(p.config.ThinPool)
+	switch {
+	case !ok:
+		return wrong(volume.Unavailable, "there is no logical volume %q in volume group %q", p.config.ThinPool, g.name)
+	case !t.is(0, 't'):
+		return wrong(volume.Invalid, "logical volume %q in volume group %q is not a thin pool", p.config.ThinPool, g.name)
+	case !t.is(attrZeroing, 'z'):
+		return wrong(volume.Invalid, "thin pool %q in volume group %q does not zero its blocks, so one volume could read what another wrote: lvchange --zero y %[2]s/%[1]s", p.config.ThinPool, g.name)
+	}
+	return nil
+}
+
+// removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member.
+func (p *Pool) removeHalfMade(ctx context.Context, g *group) error {
+	for _, l := range g.lvs {
+		if !p.ours(l) || !p.halfMade(g, l) {
+			continue
+		}
+		if err := p.remove(ctx, l.name, p.identity(l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

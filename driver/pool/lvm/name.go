@@ -1,0 +1,66 @@
+package lvm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// namePrefix begins the name of every logical volume that is ours.
+const namePrefix = "loam."
+
+// What a logical volume of ours is for, as the letter in its name.
+const (
+	forVolume   = "v"
+	forSnapshot = "s"
+	forMember   = "g" // a snapshot that belongs to a group
+	forSpare    = "w" // blocks being wiped for a volume that is attached
+)
+
+// reservedInNames is what LVM lets no name of ours contain (lvm(8), VALID NAMES). With our prefix no name
+// begins with one of those that may not be at the beginning.
+var reservedInNames = []string{
+	"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
+	"_tdata", "_tmeta", "_vdata", "_vorigin", "_pmspare", "_imeta", "_iorig",
+}
+
+// maxMappedBytes is the longest name that device-mapper gives a device (DM_NAME_LEN without the end),
+// and suffixBytes what LVM may put behind the name of a logical volume for a part of it.
+const (
+	maxMappedBytes = 127
+	suffixBytes    = len("_rimage_63_imeta")
+)
+
+// lvName returns the name of the logical volume of ours. A name that LVM would refuse is hashed; the
+// true one is in a tag. "+" is in no name of a volume, so the two never meet.
+func (p *Pool) lvName(what, name string) string {
+	full := namePrefix + p.name + "." + what + "." + name
+	reserved := slices.ContainsFunc(reservedInNames, func(part string) bool { return strings.Contains(name, part) })
+	if !reserved && len(mappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
+		return full
+	}
+	return hashedName(p.name, what, name)
+}
+
+func hashedName(pool, what, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return namePrefix + pool + "." + what + "+" + hex.EncodeToString(sum[:16])
+}
+
+// checkLength says whether every name that the pool may need fits device-mapper. The kind of its error
+// is Invalid.
+func checkLength(group, pool string) error {
+	if n := len(mappedName(group, hashedName(pool, forVolume, ""))) + suffixBytes; n > maxMappedBytes {
+		return volume.Errorf(volume.Invalid, "the names of volume group %q and pool %q are together %d bytes too long for device-mapper: use a shorter one", group, pool, n-maxMappedBytes)
+	}
+	return nil
+}
+
+// mappedName returns the name that LVM gives the device of a logical volume: hyphens in names are
+// doubled, and a single one is between them.
+func mappedName(group, lv string) string {
+	return strings.ReplaceAll(group, "-", "--") + "-" + strings.ReplaceAll(lv, "-", "--")
+}

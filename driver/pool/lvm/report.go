@@ -1,0 +1,174 @@
+package lvm
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// reportArgs asks LVM for all that a pool wants to know of its volume group, in one process.
+func reportArgs(group string) []string {
+	return []string{
+		"fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
+		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_missing_pv_count",
+		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
+		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
+		"--configreport", "pvseg", "-o", "pvseg_start",
+		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges",
+		group,
+	}
+}
+
+// group is a volume group as a report shows it.
+type group struct {
+	name     string
+	extent   volume.Size
+	attr     string // as vg_attr in vgs(8)
+	missing  int    // disks that are not there
+	disks    []disk
+	lvs      []lv
+	segments []segment
+}
+
+// disk is a physical volume.
+type disk struct {
+	name        string // path, or "[unknown]" while it is missing
+	allocatable bool
+	missing     bool
+	extents     int64
+	free        int64 // extents
+}
+
+// lv is a logical volume.
+type lv struct {
+	name      string // in brackets where it is a hidden part of another
+	size      volume.Size
+	attr      string // as lv_attr in lvs(8)
+	tags      []string
+	pool      string // thin pool that it is in
+	origin    string
+	health    string
+	data      float64     // percent of the pool that is taken; 0 while it is not active
+	metadata  float64     // the same of its metadata
+	metaBytes volume.Size // of a thin pool: size of its metadata
+}
+
+// segment is a part of a logical volume that lies in one piece.
+type segment struct {
+	lv     string
+	chunk  volume.Size // of a thin pool
+	ranges []string    // of extents, as "/dev/sda:0-99"
+}
+
+// The places in lv_attr (lvs(8)) that say something here.
+const (
+	attrPermission = 1
+	attrState      = 4
+	attrOpen       = 5
+	attrZeroing    = 7
+)
+
+func (l lv) is(place int, letter byte) bool { return len(l.attr) > place && l.attr[place] == letter }
+func (l lv) has(tag string) bool            { return slices.Contains(l.tags, tag) }
+
+// find returns the logical volume of that name.
+func (g *group) find(name string) (lv, bool) {
+	i := slices.IndexFunc(g.lvs, func(l lv) bool { return l.name == name })
+	if i < 0 {
+		return lv{}, false
+	}
+	return g.lvs[i], true
+}
+
+type rows []map[string]string
+
+// sections is a report of one volume group.
+type sections struct {
+	VG  rows `json:"vg"`
+	PV  rows `json:"pv"`
+	LV  rows `json:"lv"`
+	Seg rows `json:"seg"`
+}
+
+// parseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
+// is not understood here could be taken for free space.
+func parseReport(text []byte) (*group, error) {
+	var report struct {
+		Report []sections `json:"report"`
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return nil, volume.Errorf(volume.Internal, "report of lvm: %w", err)
+	}
+	i := slices.IndexFunc(report.Report, func(r sections) bool { return len(r.VG) > 0 })
+	if i < 0 {
+		return nil, volume.Errorf(volume.Internal, "report of lvm: there is no volume group in it")
+	}
+	r, n := report.Report[i], &numbers{}
+	vg := r.VG[0]
+	g := &group{name: vg["vg_name"], attr: vg["vg_attr"], extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
+	for _, row := range r.PV {
+		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}
+		d.allocatable = strings.HasPrefix(row["pv_attr"], "a")
+		d.missing = strings.HasSuffix(row["pv_attr"], "m")
+		d.free = d.extents - n.count(row, "pv_pe_alloc_count")
+		g.disks = append(g.disks, d)
+	}
+	for _, row := range r.LV {
+		g.lvs = append(g.lvs, lv{
+			name: row["lv_name"], size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
+			pool: row["pool_lv"], origin: row["origin"], health: row["lv_health_status"],
+			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"), metaBytes: n.optional(row, "lv_metadata_size"),
+		})
+	}
+	for _, row := range r.Seg {
+		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"])})
+	}
+	if n.err == nil && (g.name == "" || g.extent <= 0) {
+		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")
+	}
+	return g, n.err
+}
+
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
+// numbers reads numbers and keeps the first error.
+type numbers struct{ err error }
+
+func (n *numbers) count(row map[string]string, key string) int64 {
+	v, err := strconv.ParseInt(row[key], 10, 64)
+	if (err != nil || v < 0) && n.err == nil {
+		n.err = volume.Errorf(volume.Internal, "report of lvm: %s is %.64q, which is not a number", key, row[key])
+	}
+	return v
+}
+
+func (n *numbers) size(row map[string]string, key string) volume.Size {
+	return volume.Size(n.count(row, key))
+}
+
+// optional is size where there may be none.
+func (n *numbers) optional(row map[string]string, key string) volume.Size {
+	if row[key] == "" {
+		return 0
+	}
+	return n.size(row, key)
+}
+
+func (n *numbers) percent(row map[string]string, key string) float64 {
+	if row[key] == "" {
+		return 0
+	}
+	v, err := strconv.ParseFloat(row[key], 64)
+	if (err != nil || v < 0 || v > 100) && n.err == nil {
+		n.err = volume.Errorf(volume.Internal, "report of lvm: %s is %.64q, which is not a percentage", key, row[key])
+	}
+	return v
+}

@@ -1,0 +1,123 @@
+package lvm
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Tags of a logical volume. They are all that is kept of a volume or snapshot beside its bytes.
+const (
+	tagPrefix     = volume.DriverName + "/"
+	tagVolume     = tagPrefix + "volume="   // the ID, on a volume
+	tagSnapshot   = tagPrefix + "snapshot=" // the ID, on a snapshot
+	tagSpare      = tagPrefix + "spare="    // the ID of the volume that the blocks are wiped for
+	tagGroup      = tagPrefix + "group="    // name of the group that a snapshot belongs to
+	tagRecord     = tagPrefix + "record."   // what was asked for, in numbered pieces
+	tagMaking     = tagPrefix + "making"    // half made, or half removed: hidden, and removed when the pool is opened
+	tagReady      = tagPrefix + "ready"     // every block was written by its user or reads as zeros
+	tagWiped      = tagPrefix + "wiped="    // without ready: up to which byte that holds; none: 0
+	tagFresh      = tagPrefix + "mark=fresh"
+	tagFormatting = tagPrefix + "mark=formatting" // neither: Used
+)
+
+// recordVersion is written into each record. One that is newer is not understood.
+const recordVersion = 1
+
+// record is what was asked for. It never changes; what does has tags of its own.
+type record struct {
+	Version    int               `json:"version"`
+	Created    time.Time         `json:"created"`
+	FSType     volume.FSType     `json:"fsType,omitempty"`
+	Source     *volume.Source    `json:"source,omitempty"`
+	Parameters volume.Parameters `json:"parameters,omitzero"`
+	Claim      volume.Claim      `json:"claim,omitzero"`
+	Ephemeral  bool              `json:"ephemeral,omitempty"`
+	Volume     *volume.ID        `json:"volume,omitempty"` // of a snapshot: what it was taken of
+}
+
+func recordOf(spec volume.Spec) record {
+	return record{
+		Version: recordVersion, Created: time.Now(), FSType: spec.FSType, Source: spec.Source,
+		Parameters: spec.Parameters, Claim: spec.Claim, Ephemeral: spec.Ephemeral,
+	}
+}
+
+// pieceBytes is how much of a record goes into one tag. A tag has at most 1024 bytes, which are letters,
+// digits and few others (lvm(8), TAGS).
+const pieceBytes = 960
+
+// maxPieces bounds what is put together again: a request has no more than 4 KiB in a map (CSI
+// specification, "Size Limits"), and a record a few of those.
+const maxPieces = 64
+
+// tags encodes the record.
+func (r record) tags() ([]string, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	rest := base64.RawURLEncoding.EncodeToString(text)
+	var tags []string
+	for i := 0; rest != ""; i++ {
+		n := min(pieceBytes, len(rest))
+		tags = append(tags, fmt.Sprintf("%s%d=%s", tagRecord, i, rest[:n]))
+		rest = rest[n:]
+	}
+	if len(tags) > maxPieces {
+		return nil, volume.Errorf(volume.Invalid, "what is to be recorded has %d bytes: that is too long for the tags of a logical volume", len(text))
+	}
+	return tags, nil
+}
+
+// readRecord reads what tags encoded.
+func readRecord(tags []string) (record, error) {
+	var r record
+	var encoded strings.Builder
+	for i := range maxPieces {
+		piece, ok := tagged(tags, fmt.Sprintf("%s%d=", tagRecord, i))
+		if !ok {
+			break
+		}
+		encoded.WriteString(piece)
+	}
+	text, err := base64.RawURLEncoding.DecodeString(encoded.String())
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		return r, volume.Errorf(volume.Internal, "its record in the tags is damaged: %w", err)
+	}
+	if r.Version != recordVersion {
+		return r, volume.Errorf(volume.Internal, "its record has version %d, and this loam knows %d", r.Version, recordVersion)
+	}
+	return r, nil
+}
+
+// tagged returns the rest of the tag that begins so.
+func tagged(tags []string, prefix string) (string, bool) {
+	for _, tag := range tags {
+		if rest, ok := strings.CutPrefix(tag, prefix); ok {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+func addTags(tags ...string) (args []string) {
+	for _, tag := range tags {
+		args = append(args, "--addtag", tag)
+	}
+	return args
+}
+
+func delTags(tags ...string) (args []string) {
+	for _, tag := range tags {
+		args = append(args, "--deltag", tag)
+	}
+	return args
+}
