@@ -32,10 +32,25 @@ func (h *Host) Check(ctx context.Context, device string, fsType volume.FSType) e
 
 // Grow runs the tool of the file system, which does nothing where there is nothing to gain.
 func (h *Host) Grow(_ context.Context, device, mountPoint string, fsType volume.FSType) error {
-	if _, err := h.grower.Resize(device, mountPoint); err != nil {
-		return volume.Errorf(volume.Internal, "grow %s on %q, mounted at %q: %w", fsType, device, mountPoint, oneLine(err))
+	_, err := h.grower.Resize(device, mountPoint)
+	if err == nil {
+		return nil
 	}
-	return nil
+	why := ""
+	if fsType == volume.Ext4 && !hasCapability(unix.CAP_SYS_RESOURCE) {
+		why = "; the kernel grows a mounted ext4 only for a process with CAP_SYS_RESOURCE, which this one lacks: give it to loam"
+	}
+	return volume.Errorf(volume.Internal, "grow %s on %q, mounted at %q: %w%s", fsType, device, mountPoint, oneLine(err), why)
+}
+
+// hasCapability asks the kernel (capget(2)). What it does not say, the process is taken to have.
+func hasCapability(capability int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return true
+	}
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }
 
 // Usage asks statfs(2). A file system without a fixed number of inodes, such as btrfs, has 0 of them.
