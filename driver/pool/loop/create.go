@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -96,15 +95,12 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 		return wrap(p.name, err)
 	}
 	defer image.Close() //nolint:errcheck // synced with the record
-	r := record{
-		Version: recordVersion, Created: time.Now(), FSType: spec.FSType, Source: spec.Source,
-		Parameters: spec.Parameters, Claim: spec.Claim, Ephemeral: spec.Ephemeral,
-	}
+	r := spec.Record()
 	if spec.Source == nil {
 		if err := p.takeFor(dir, making{bytes: size}, func() error { return p.allocate(image, 0, size) }); err != nil {
 			return err
 		}
-		return wrap(p.name, r.write(dir, volumeRecord, image, freshMark))
+		return wrap(p.name, writeRecord(r, dir, volumeRecord, image, freshMark))
 	}
 	if err := p.takeForCopy(dir, making{bytes: size}); err != nil {
 		return err
@@ -115,7 +111,7 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 	if err := p.allocate(image, 0, size); err != nil {
 		return err
 	}
-	return wrap(p.name, r.write(dir, volumeRecord, image))
+	return wrap(p.name, writeRecord(r, dir, volumeRecord, image))
 }
 
 // copyImage makes image hold the bytes of source: a snapshot, which never changes, or a volume as it

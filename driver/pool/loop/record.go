@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -24,42 +23,23 @@ const (
 	formatMark     = "formatting"    // there while the mark is Formatting; neither: Used
 )
 
-// recordVersion is written into each record. One that is newer is not understood.
-const recordVersion = 1
-
-// record is what is kept of a volume or snapshot beside its bytes. It never changes. What does is
-// elsewhere: the size is the image's, and the mark is the name of a file.
-type record struct {
-	Version    int               `json:"version"`
-	Created    time.Time         `json:"created"`
-	FSType     volume.FSType     `json:"fsType,omitempty"`
-	Source     *volume.Source    `json:"source,omitempty"`
-	Parameters volume.Parameters `json:"parameters,omitzero"`
-	Claim      volume.Claim      `json:"claim,omitzero"`
-	Ephemeral  bool              `json:"ephemeral,omitempty"`
-	Volume     *volume.ID        `json:"volume,omitempty"` // of a snapshot: what it was taken of
-}
-
 // readRecord returns an error that is fs.ErrNotExist where there is no such file.
-func readRecord(path string) (record, error) {
-	var r record
+func readRecord(path string) (volume.Record, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return r, err
+		return volume.Record{}, err
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return r, volume.Errorf(volume.Internal, "%q is damaged: %w", path, err)
-	}
-	if r.Version != recordVersion {
-		return r, volume.Errorf(volume.Internal, "%q has version %d, and this loam knows %d", path, r.Version, recordVersion)
+	r, err := volume.ParseRecord(text)
+	if err != nil {
+		return r, volume.Errorf(volume.Internal, "%q: %w", path, err)
 	}
 	return r, nil
 }
 
-// write makes the record and the empty files named by marks in dir, and syncs them together with the
+// writeRecord makes the record and the empty files named by marks in dir, and syncs them together with the
 // image and their directory. The record is first: it is the only one with data to write, and a file
 // system that writes its log for that has no more to do for the others.
-func (r record) write(dir, name string, image *os.File, marks ...string) error {
+func writeRecord(r volume.Record, dir, name string, image *os.File, marks ...string) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err

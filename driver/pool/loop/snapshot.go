@@ -97,8 +97,8 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	}
 	now := time.Now()
 	for _, m := range members {
-		r := record{Version: recordVersion, Created: now, FSType: m.volume.FSType, Volume: &m.volume.ID}
-		if err := r.write(m.dir, snapshotRecord, m.image); err != nil {
+		r := volume.SnapshotRecord(m.volume.ID, m.volume.FSType, now)
+		if err := writeRecord(r, m.dir, snapshotRecord, m.image); err != nil {
 			return wrap(p.name, err)
 		}
 	}

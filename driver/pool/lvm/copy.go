@@ -24,7 +24,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, p.orExists(ctx, spec, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err))
 	}
-	tags, err := recordOf(spec).tags()
+	tags, err := recordTags(spec.Record())
 	if err != nil {
 		return volume.Volume{}, err
 	}

@@ -104,7 +104,7 @@ func (t ThinPool) snapshotOf(id volume.ID, origin lv, name string, at time.Time,
 	if err != nil {
 		return lv{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
-	record, err := record{Version: recordVersion, Created: at, FSType: of.FSType, Volume: &id}.tags()
+	record, err := recordTags(volume.SnapshotRecord(id, of.FSType, at))
 	return lv{name: name, size: origin.size, tags: slices.Concat(tags, record)}, err
 }
 

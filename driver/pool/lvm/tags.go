@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -25,28 +24,6 @@ const (
 	tagFormatting = tagPrefix + "mark=formatting" // neither: Used
 )
 
-// recordVersion is written into each record. One that is newer is not understood.
-const recordVersion = 1
-
-// record is what was asked for. It never changes; what does has tags of its own.
-type record struct {
-	Version    int               `json:"version"`
-	Created    time.Time         `json:"created"`
-	FSType     volume.FSType     `json:"fsType,omitempty"`
-	Source     *volume.Source    `json:"source,omitempty"`
-	Parameters volume.Parameters `json:"parameters,omitzero"`
-	Claim      volume.Claim      `json:"claim,omitzero"`
-	Ephemeral  bool              `json:"ephemeral,omitempty"`
-	Volume     *volume.ID        `json:"volume,omitempty"` // of a snapshot: what it was taken of
-}
-
-func recordOf(spec volume.Spec) record {
-	return record{
-		Version: recordVersion, Created: time.Now(), FSType: spec.FSType, Source: spec.Source,
-		Parameters: spec.Parameters, Claim: spec.Claim, Ephemeral: spec.Ephemeral,
-	}
-}
-
 // pieceBytes is how much of a record goes into one tag. A tag has at most 1024 bytes, which are letters,
 // digits and few others (lvm(8), TAGS).
 const pieceBytes = 960
@@ -55,8 +32,8 @@ const pieceBytes = 960
 // specification, "Size Limits"), and a record a few of those.
 const maxPieces = 64
 
-// tags encodes the record.
-func (r record) tags() ([]string, error) {
+// recordTags encodes the record.
+func recordTags(r volume.Record) ([]string, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
@@ -75,8 +52,7 @@ func (r record) tags() ([]string, error) {
 }
 
 // readRecord reads what tags encoded.
-func readRecord(tags []string) (record, error) {
-	var r record
+func readRecord(tags []string) (volume.Record, error) {
 	var encoded strings.Builder
 	for i := range maxPieces {
 		piece, ok := tagged(tags, fmt.Sprintf("%s%d=", tagRecord, i))
@@ -86,16 +62,10 @@ func readRecord(tags []string) (record, error) {
 		encoded.WriteString(piece)
 	}
 	text, err := base64.RawURLEncoding.DecodeString(encoded.String())
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
 	if err != nil {
-		return r, volume.Errorf(volume.Internal, "its record in the tags is damaged: %w", err)
+		return volume.Record{}, volume.Errorf(volume.Internal, "its record in the tags is damaged: %w", err)
 	}
-	if r.Version != recordVersion {
-		return r, volume.Errorf(volume.Internal, "its record has version %d, and this loam knows %d", r.Version, recordVersion)
-	}
-	return r, nil
+	return volume.ParseRecord(text)
 }
 
 // tagged returns the rest of the tag that begins so.

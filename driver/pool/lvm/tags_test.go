@@ -15,15 +15,15 @@ var legalTag = regexp.MustCompile(`^[A-Za-z0-9_+./=!:&#-]+$`) // and at most 102
 
 func TestRecordsComeBackFromTags(t *testing.T) {
 	id := volume.ID{Node: "n1", Pool: "fast", Name: "a"}
-	for what, r := range map[string]record{
-		"nothing":    {Version: recordVersion, Created: time.Unix(1, 2).UTC()},
-		"a snapshot": {Version: recordVersion, Created: time.Unix(1, 2).UTC(), Volume: &id, FSType: volume.XFS},
-		"much": {Version: recordVersion, Created: time.Unix(1e9, 999999999).UTC(), FSType: volume.Ext4, Ephemeral: true,
+	for what, r := range map[string]volume.Record{
+		"nothing":    {Version: volume.RecordVersion, Created: time.Unix(1, 2).UTC()},
+		"a snapshot": {Version: volume.RecordVersion, Created: time.Unix(1, 2).UTC(), Volume: &id, FSType: volume.XFS},
+		"much": {Version: volume.RecordVersion, Created: time.Unix(1e9, 999999999).UTC(), FSType: volume.Ext4, Ephemeral: true,
 			Source:     &volume.Source{Kind: volume.FromVolume, ID: id},
 			Parameters: volume.Parameters{Pool: "fast", MkfsOptions: strings.Repeat("-i 8192 ", 500)},
 			Claim:      volume.Claim{Namespace: "größe ,\"\\", Name: "orders", PV: "pvc-1"}},
 	} {
-		tags, err := r.tags()
+		tags, err := recordTags(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,8 +45,8 @@ func TestRecordsComeBackFromTags(t *testing.T) {
 			}
 		}
 	}
-	long := record{Version: recordVersion, Parameters: volume.Parameters{MkfsOptions: strings.Repeat("x", 1<<16)}}
-	if _, err := long.tags(); !volume.Is(err, volume.Invalid) {
+	long := volume.Record{Version: volume.RecordVersion, Parameters: volume.Parameters{MkfsOptions: strings.Repeat("x", 1<<16)}}
+	if _, err := recordTags(long); !volume.Is(err, volume.Invalid) {
 		t.Errorf("a record that is too long: %v", err)
 	}
 	for _, tags := range [][]string{nil, {tagRecord + "0=!"}, {tagRecord + "0=bnVsbA"}, {tagRecord + "0=eyJ2ZXJzaW9uIjo5fQ"}} {
@@ -59,8 +59,8 @@ func TestRecordsComeBackFromTags(t *testing.T) {
 func FuzzTags(f *testing.F) {
 	f.Add("ns", "claim", "-m 1", "")
 	f.Fuzz(func(t *testing.T, namespace, name, options, tag string) {
-		r := record{Version: recordVersion, Claim: volume.Claim{Namespace: namespace, Name: name}, Parameters: volume.Parameters{MkfsOptions: options}}
-		tags, err := r.tags()
+		r := volume.Record{Version: volume.RecordVersion, Claim: volume.Claim{Namespace: namespace, Name: name}, Parameters: volume.Parameters{MkfsOptions: options}}
+		tags, err := recordTags(r)
 		if err != nil {
 			return
 		}
