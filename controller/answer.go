@@ -8,14 +8,19 @@ import (
 )
 
 // volume returns v as CSI describes it. There is no volume_context: the handle alone says everything
-// that the node service needs.
+// that the node service needs. Only of an inline ephemeral volume, which is in lists although nobody has
+// created it here, it says that it is one.
 func (s *Server) volume(v volume.Volume) *csi.Volume {
-	return &csi.Volume{
+	answer := &csi.Volume{
 		VolumeId:           v.ID.String(),
 		CapacityBytes:      int64(v.Size),
 		ContentSource:      contentSource(v.Source),
 		AccessibleTopology: s.accessible(),
 	}
+	if v.Ephemeral {
+		answer.VolumeContext = map[string]string{volume.ContextEphemeral: "true"}
+	}
+	return answer
 }
 
 // publishedOn returns the nodes to which v is attached.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// readyTimeout is how long Ready gets to answer /healthz.
+	// readyTimeout is how long Ready gets to answer /readyz.
 	readyTimeout = 5 * time.Second
 
 	// scrapeTimeout and maxScrapes keep pools that hang from piling up scrapes.
@@ -20,7 +20,7 @@ const (
 	maxScrapes    = 4
 )
 
-// serveHTTP begins to serve /metrics and /healthz, and returns nil where they are off. That they
+// serveHTTP begins to serve /metrics, /healthz and /readyz, and returns nil where they are off. That they
 // cannot be served is no reason to stop serving volumes.
 func (s *Server) serveHTTP(logger klog.Logger) *http.Server {
 	if s.http == nil {
@@ -47,17 +47,23 @@ func (s *Server) httpHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout}))
-	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
 	return mux
 }
 
-// healthz answers 200 where Ready has no error, else 503 and the error.
-func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
+// readyz answers 200 where Ready and Registered have no error, else 503 and the error. It is not for
+// deciding whether this process should be started again, which mends no disk; /healthz is, and says only
+// that there is somebody to answer.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	var err error
 	if s.config.Ready != nil {
 		err = s.config.Ready(ctx)
+	}
+	if err == nil && s.config.Registered != nil {
+		err = s.config.Registered()
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err != nil {

@@ -22,7 +22,7 @@ type metrics struct {
 	inFlight *prometheus.GaugeVec
 }
 
-func newMetrics(version string, pools func(context.Context) ([]volume.PoolStatus, error)) *metrics {
+func newMetrics(version string, pools func(context.Context) ([]volume.PoolStatus, error), nodes func() int) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -38,6 +38,11 @@ func newMetrics(version string, pools func(context.Context) ([]volume.PoolStatus
 	build.Set(1)
 	m.registry.MustRegister(m.calls, m.seconds, m.inFlight, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if nodes != nil {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "loam_connected_nodes", Help: "Nodes that are connected to this replica of the controller."},
+			func() float64 { return float64(nodes()) }))
+	}
 	if pools != nil {
 		m.registry.MustRegister(newPoolMetrics(pools))
 	}

@@ -131,23 +131,28 @@ func TestMetricsOfPools(t *testing.T) {
 	}
 }
 
-func TestHealthz(t *testing.T) {
+func TestReadyzSaysWhyNotAndHealthzOnlyThatSomebodyAnswers(t *testing.T) {
 	for _, c := range []struct {
-		ready func(context.Context) error
-		code  int
-		body  string
+		ready      func(context.Context) error
+		registered func() error
+		code       int
+		body       string
 	}{
-		{nil, http.StatusOK, "ok\n"},
-		{func(context.Context) error { return nil }, http.StatusOK, "ok\n"},
-		{func(context.Context) error { return volume.Errorf(volume.Unavailable, "not\nyet") }, http.StatusServiceUnavailable, "not yet\n"},
+		{nil, nil, http.StatusOK, "ok\n"},
+		{func(context.Context) error { return nil }, func() error { return nil }, http.StatusOK, "ok\n"},
+		{func(context.Context) error { return volume.Errorf(volume.Unavailable, "not\nyet") }, nil, http.StatusServiceUnavailable, "not yet\n"},
+		{nil, func() error { return errors.New("nobody asked") }, http.StatusServiceUnavailable, "nobody asked\n"},
 		{func(ctx context.Context) error {
 			_, bounded := ctx.Deadline()
 			return fmt.Errorf("bounded: %t", bounded)
-		}, http.StatusServiceUnavailable, "bounded: true\n"},
+		}, nil, http.StatusServiceUnavailable, "bounded: true\n"},
 	} {
-		r := start(t, Config{Ready: c.ready, HTTPAddress: "127.0.0.1:0"})
-		if code, body := r.get(t, "/healthz"); code != c.code || body != c.body {
+		r := start(t, Config{Ready: c.ready, Registered: c.registered, HTTPAddress: "127.0.0.1:0"})
+		if code, body := r.get(t, "/readyz"); code != c.code || body != c.body {
 			t.Errorf("%d %q, want %d %q", code, body, c.code, c.body)
+		}
+		if code, body := r.get(t, "/healthz"); code != http.StatusOK || body != "ok\n" {
+			t.Errorf("/healthz answers %d %q", code, body)
 		}
 		if code, _ := r.get(t, "/"); code != http.StatusNotFound {
 			t.Errorf("/ answers %d", code)

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -27,7 +28,8 @@ func namesOf(req any) (names, error) {
 		*csi.ControllerGetVolumeHealthRequest, *csi.ControllerListVolumeHealthRequest,
 		*csi.GroupControllerGetCapabilitiesRequest, *csi.GetVolumeGroupSnapshotRequest,
 		*csi.NodeGetVolumeStatsRequest, *csi.NodeGetCapabilitiesRequest, *csi.NodeGetInfoRequest,
-		*csi.NodeGetVolumeHealthRequest, *csi.NodeGetStorageHealthRequest:
+		*csi.NodeGetVolumeHealthRequest, *csi.NodeGetStorageHealthRequest,
+		*healthgrpc.HealthCheckRequest, *healthgrpc.HealthListRequest:
 		n.reads = true
 
 	case *csi.CreateVolumeRequest:

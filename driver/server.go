@@ -10,6 +10,8 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -29,14 +31,20 @@ type Config struct {
 	Node       csi.NodeServer // a service that is nil is not served: UNIMPLEMENTED
 
 	// Ready says whether calls can succeed; nil: always. An error of the kind volume.Unavailable
-	// means "not yet", any other one that something is broken.
+	// means "not yet", any other one that something is broken. Probe and /readyz ask it.
 	Ready func(context.Context) error
+
+	// Registered says whether the orchestrator knows this driver; nil: it need not. /readyz asks it.
+	Registered func() error
 
 	// Pools is asked for each scrape of the metrics; nil: none. A pool that cannot be read is best
 	// returned with Healthy false. What comes with an error is shown all the same.
 	Pools func(context.Context) ([]volume.PoolStatus, error)
 
-	HTTPAddress string // host:port of /metrics and /healthz; off where empty
+	// Nodes returns how many nodes are connected, for the metrics of a controller; nil: this is none.
+	Nodes func() int
+
+	HTTPAddress string // host:port of /metrics, /healthz and /readyz; off where empty
 }
 
 // Server is the driver on its socket.
@@ -47,6 +55,7 @@ type Server struct {
 	metrics  *metrics
 	gate     *gate
 	patience time.Duration
+	remote   *grpc.Server // nil: nobody calls over a connection of their own
 }
 
 // New checks the configuration and claims the socket, which only this user may open, and the HTTP
@@ -57,11 +66,11 @@ func New(c Config) (*Server, error) {
 	if c.Version == "" {
 		return nil, volume.Errorf(volume.Invalid, "the driver has no version: CSI demands one")
 	}
-	path, err := socketPath(c.Endpoint)
+	path, err := SocketPath(c.Endpoint)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, metrics: newMetrics(c.Version, c.Pools), gate: newGate(), patience: stopTimeout}
+	s := &Server{config: c, metrics: newMetrics(c.Version, c.Pools, c.Nodes), gate: newGate(), patience: stopTimeout}
 	if s.socket, err = claim(path); err != nil {
 		return nil, err
 	}
@@ -98,18 +107,33 @@ func (s *Server) Serve(ctx context.Context) error {
 	return errors.Join(err, s.stop(server), closeHTTP(web), s.socket.release())
 }
 
+// Remote returns a server for connections that are not the socket's, on which the controller of a cluster
+// calls this node. It has all services but that of the node, which is the kubelet's alone, and a health check.
+// Calls pass what those on the socket do, and a name is held against both. It is to be called once, before
+// Serve, which ends it.
+func (s *Server) Remote(ctx context.Context, options ...grpc.ServerOption) *grpc.Server {
+	s.remote = s.newServer(klog.FromContext(ctx), options...)
+	healthgrpc.RegisterHealthServer(s.remote, health.NewServer())
+	return s.remote
+}
+
 func (s *Server) grpcServer(logger klog.Logger) *grpc.Server {
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor( // their order is explained in doc.go
-		logCalls(logger), s.metrics.count, answerStatus, s.gate.hold, s.metrics.track, guard))
+	server := s.newServer(logger)
+	if s.config.Node != nil {
+		csi.RegisterNodeServer(server, s.config.Node)
+	}
+	return server
+}
+
+func (s *Server) newServer(logger klog.Logger, options ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(options, grpc.ChainUnaryInterceptor( // their order is explained in doc.go
+		logCalls(logger), s.metrics.count, answerStatus, s.gate.hold, s.metrics.track, guard))...)
 	csi.RegisterIdentityServer(server, &identity{version: s.config.Version, ready: s.config.Ready})
 	if s.config.Controller != nil {
 		csi.RegisterControllerServer(server, s.config.Controller)
 	}
 	if s.config.Group != nil {
 		csi.RegisterGroupControllerServer(server, s.config.Group)
-	}
-	if s.config.Node != nil {
-		csi.RegisterNodeServer(server, s.config.Node)
 	}
 	return server
 }
@@ -119,13 +143,22 @@ func (s *Server) stop(server *grpc.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	stopped := make(chan struct{})
-	go func() { defer close(stopped); server.GracefulStop() }()
+	go func() {
+		defer close(stopped)
+		if s.remote != nil {
+			s.remote.GracefulStop()
+		}
+		server.GracefulStop()
+	}()
 	var err error
 	select {
 	case <-stopped:
 	case <-ctx.Done():
 		err = fmt.Errorf("stopped while calls had not been answered after %s", s.patience)
 		server.Stop()
+		if s.remote != nil {
+			s.remote.Stop()
+		}
 	}
 	return errors.Join(err, s.gate.drain(ctx))
 }

@@ -32,9 +32,9 @@ type socket struct {
 	closed    chan struct{}
 }
 
-// socketPath reads an endpoint: unix:///path, unix:/path or a plain path. The kind of its error is
+// SocketPath reads an endpoint: unix:///path, unix:/path or a plain path. The kind of its error is
 // Invalid; CSI knows no endpoint but a unix socket (spec, "Transport").
-func socketPath(endpoint string) (string, error) {
+func SocketPath(endpoint string) (string, error) {
 	path, isURL := strings.CutPrefix(endpoint, "unix:")
 	if isURL && strings.HasPrefix(path, "//") {
 		path = strings.TrimPrefix(path, "//")

@@ -25,7 +25,7 @@ func TestAnEndpointIsAUnixSocket(t *testing.T) {
 		"unix:///run//loam/csi.sock":                    "/run/loam/csi.sock",
 		"/" + strings.Repeat("a", maxSocketPathBytes-1): "/" + strings.Repeat("a", maxSocketPathBytes-1),
 	} {
-		if got, err := socketPath(endpoint); got != want || err != nil {
+		if got, err := SocketPath(endpoint); got != want || err != nil {
 			t.Errorf("%q is %q, %v; want %q", endpoint, got, err, want)
 		}
 	}
@@ -33,12 +33,12 @@ func TestAnEndpointIsAUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := socketPath("csi.sock"); len(here) < 90 && (got != filepath.Join(here, "csi.sock") || err != nil) {
+	if got, err := SocketPath("csi.sock"); len(here) < 90 && (got != filepath.Join(here, "csi.sock") || err != nil) {
 		t.Errorf("a relative path is %q, %v", got, err)
 	}
 	for _, endpoint := range []string{"", "unix:", "unix://", "unix:csi.sock", "unix://csi.sock", "tcp://127.0.0.1:1", "http://a/b",
 		"/" + strings.Repeat("a", maxSocketPathBytes)} {
-		if path, err := socketPath(endpoint); !volume.Is(err, volume.Invalid) {
+		if path, err := SocketPath(endpoint); !volume.Is(err, volume.Invalid) {
 			t.Errorf("%q is %q, %v; want Invalid", endpoint, path, err)
 		}
 	}

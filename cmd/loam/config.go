@@ -78,6 +78,11 @@ func readConfig(path string) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("what this machine is called: %w", err)
 	}
+	return readConfigFor(path, hostname)
+}
+
+// readConfigFor does so on a machine of that name, where the file does not name another.
+func readConfigFor(path, hostname string) (config, error) {
 	if path == "" {
 		return parseConfig([]byte(defaultConfig), hostname)
 	}

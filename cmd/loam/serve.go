@@ -43,7 +43,7 @@ Calls that are at work then end before the process does. What is mounted stays m
 	}
 	configFlag(c, &configPath)
 	c.Flags().StringVar(&endpoint, "endpoint", "", "socket to serve on (default: $CSI_ENDPOINT, else "+defaultEndpoint+")")
-	c.Flags().StringVar(&httpAddress, "http", "", "host:port to serve /metrics and /healthz on; off where it is not given")
+	c.Flags().StringVar(&httpAddress, "http", "", "host:port to serve /metrics, /healthz and /readyz on; off where it is not given")
 	return c
 }
 
@@ -53,7 +53,7 @@ func configFlag(c *cobra.Command, path *string) {
 
 // serve serves until ctx ends.
 func serve(ctx context.Context, c config, endpoint, httpAddress string) error {
-	r, err := start(ctx, c, endpoint, httpAddress)
+	r, err := start(ctx, c, driver.Config{Endpoint: endpoint, HTTPAddress: httpAddress})
 	if err != nil {
 		return err
 	}
@@ -67,10 +67,10 @@ type running struct {
 	server  *driver.Server
 }
 
-// start opens the pools, puts the services over them, and claims the socket. The pools come first:
-// who reaches the socket reaches all of them, and never a machine on which half of its volumes seem
-// not to exist.
-func start(ctx context.Context, c config, endpoint, httpAddress string) (_ *running, err error) {
+// start opens the pools, puts the services over them, and claims the socket that serving names. The pools
+// come first: who reaches the socket reaches all of them, and never a machine on which half of its volumes
+// seem not to exist.
+func start(ctx context.Context, c config, serving driver.Config) (_ *running, err error) {
 	if os.Geteuid() != 0 {
 		return nil, volume.Errorf(volume.Invalid, "loam needs root, for loop devices and mounts: run it with sudo")
 	}
@@ -79,17 +79,11 @@ func start(ctx context.Context, c config, endpoint, httpAddress string) (_ *runn
 		return nil, err
 	}
 	control := controller.New(controller.Config{Pools: r.pools, MaxVolumes: c.MaxVolumes})
-	r.server, err = driver.New(driver.Config{
-		Endpoint:    endpoint,
-		Version:     version(),
-		Controller:  control,
-		Group:       control,
-		Node:        node.New(node.Config{Pools: r.pools, Machine: r.machine, MaxVolumes: c.MaxVolumes}),
-		Ready:       r.ready,
-		Pools:       r.status,
-		HTTPAddress: httpAddress,
-	})
-	if err != nil {
+	serving.Version = version()
+	serving.Controller, serving.Group = control, control
+	serving.Node = node.New(node.Config{Pools: r.pools, Machine: r.machine, MaxVolumes: c.MaxVolumes})
+	serving.Ready, serving.Pools = r.ready, r.status
+	if r.server, err = driver.New(serving); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil

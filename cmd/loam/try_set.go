@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
@@ -94,7 +95,7 @@ func (s *set) start(ctx context.Context, c config) error {
 		logger = klog.Background()
 	}
 	ctx, stop := context.WithCancel(klog.NewContext(ctx, logger))
-	r, err := start(ctx, c, s.endpoint, "")
+	r, err := start(ctx, c, driver.Config{Endpoint: s.endpoint})
 	if err != nil {
 		stop()
 		return err

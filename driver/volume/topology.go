@@ -9,4 +9,8 @@ const (
 	// node service whether it attached the device read-only: "true" or "false". That the key is there
 	// at all says that the orchestrator attached the volume and will detach it.
 	ContextReadOnly = "loam.storage/readOnly"
+
+	// ContextEphemeral is the key in the context of an inline ephemeral volume, which lives and dies with
+	// one pod. The kubelet gives it at publishing (podInfoOnMount), and lists of volumes have it as well.
+	ContextEphemeral = "csi.storage.k8s.io/ephemeral"
 )

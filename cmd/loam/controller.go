@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/controller/fleet"
+	"github.com/loam-storage/loam/controller/fleet/kubernetes"
+	"github.com/loam-storage/loam/controller/fleet/link"
+	"github.com/loam-storage/loam/driver"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// controllerOptions is what the controller of a cluster is told on its command line.
+type controllerOptions struct {
+	endpoint, listen, http string
+	namespace, pod         string
+	service, nodeAccount   string
+	certificate, key       string
+	clientCA               string
+}
+
+func controllerCommand() *cobra.Command {
+	var o controllerOptions
+	c := &cobra.Command{
+		Use:   "controller",
+		Short: "Serve the CSI Controller services over all nodes of a cluster",
+		Long: `Serve the CSI Controller services over all nodes of a cluster, on a socket for the sidecars. Each call
+is passed on to the node that it is about. The nodes connect to --listen.
+
+In Kubernetes a node says who it is with a token of its service account. Elsewhere give --client-ca, and
+each node a certificate whose one DNS name is that of the machine.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runController(klog.NewContext(c.Context(), klog.Background()), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.endpoint, "endpoint", "", "socket to serve on (default: $CSI_ENDPOINT, else "+defaultEndpoint+")")
+	f.StringVar(&o.listen, "listen", ":9443", "host:port that nodes connect to")
+	f.StringVar(&o.http, "http", "", "host:port to serve /metrics, /healthz and /readyz on; off where it is not given")
+	f.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the controller (default: $POD_NAMESPACE)")
+	f.StringVar(&o.pod, "pod", os.Getenv("POD_NAME"), "pod of the controller (default: $POD_NAME)")
+	f.StringVar(&o.service, "service", "loam-controller", "headless service by which nodes find the controller")
+	f.StringVar(&o.nodeAccount, "node-service-account", "loam-node", "service account of the nodes")
+	f.StringVar(&o.certificate, "certificate", "", "file with the certificate of the controller (default: it makes one, and an authority for it)")
+	f.StringVar(&o.key, "key", "", "file with the key of the certificate")
+	f.StringVar(&o.clientCA, "client-ca", "", "file with the authorities of the nodes' certificates; without it nodes have tokens")
+	return c
+}
+
+// runController serves until ctx ends.
+func runController(ctx context.Context, o controllerOptions) (err error) {
+	if (o.certificate == "") != (o.key == "") {
+		return volume.Errorf(volume.Invalid, "--certificate and --key: one is useless without the other")
+	}
+	if o.clientCA != "" && o.certificate == "" {
+		return volume.Errorf(volume.Invalid, "--client-ca: outside of Kubernetes the controller needs a certificate of its own, in --certificate and --key")
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	listening, nodes, err := o.listener(ctx)
+	if err != nil {
+		return err
+	}
+	tcp, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return volume.Errorf(volume.InUse, "--listen %q: %w", o.listen, err)
+	}
+	server, err := driver.New(driver.Config{
+		Endpoint: cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint), Version: version(),
+		Controller: nodes, Group: nodes, HTTPAddress: o.http,
+		Nodes: func() int { return len(nodes.Connected()) },
+	})
+	if err != nil {
+		return errors.Join(err, tcp.Close())
+	}
+	klog.FromContext(ctx).Info("waiting for nodes", "address", tcp.Addr().String())
+	// The connections outlive the signal to stop: calls at work end over them.
+	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
+	defer unlink()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- link.NewListener(listening).Serve(linked, tcp)
+		stop() // to be started again: nothing can be routed without nodes
+	}()
+	err = server.Serve(ctx)
+	unlink()
+	return errors.Join(err, <-ended)
+}
+
+// listener returns how nodes are let in, and what they are let into.
+func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *fleet.Fleet, error) {
+	var c link.ListenerConfig
+	if o.clientCA != "" {
+		text, err := os.ReadFile(o.clientCA)
+		if err != nil {
+			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %w", err)
+		}
+		authorities := x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM(text) {
+			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %q has no certificate in PEM", o.clientCA)
+		}
+		nodes := fleet.New(fleet.Config{})
+		return link.ListenerConfig{
+			TLS:      &tls.Config{GetCertificate: o.ownCertificate, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities},
+			Identify: link.Certificate, Connect: nodes.Connect,
+		}, nodes, nil
+	}
+	if o.namespace == "" || o.pod == "" {
+		return c, nil, volume.Errorf(volume.Invalid, "--namespace and --pod are missing: set POD_NAMESPACE and POD_NAME, or give --client-ca outside of Kubernetes")
+	}
+	client, err := kubernetes.InCluster()
+	if err != nil {
+		return c, nil, err
+	}
+	serve := o.ownCertificate
+	if o.certificate == "" {
+		authority := kubernetes.NewAuthority(client, o.namespace, o.names())
+		if err := authority.Refresh(ctx); err != nil {
+			return c, nil, err
+		}
+		go authority.Run(ctx)
+		serve = authority.Certificate
+	}
+	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(client, o.namespace, o.pod)})
+	return link.ListenerConfig{
+		TLS:      &tls.Config{GetCertificate: serve},
+		Identify: kubernetes.NewIdentity(client, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,
+	}, nodes, nil
+}
+
+// names returns the DNS names by which nodes may call the controller.
+func (o controllerOptions) names() []string {
+	var names []string
+	for _, suffix := range []string{"", ".svc", ".svc.cluster.local"} {
+		service := fmt.Sprintf("%s.%s%s", o.service, o.namespace, suffix)
+		names = append(names, service, "*."+service)
+	}
+	return names
+}
+
+// ownCertificate reads the certificate of the user for each connection, so it may be replaced at any time.
+func (o controllerOptions) ownCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(o.certificate, o.key)
+	if err != nil {
+		return nil, err
+	}
+	return &pair, nil
+}

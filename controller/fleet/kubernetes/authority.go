@@ -1,0 +1,121 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/tls"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Authority makes the certificate that the controller serves nodes with, and the authority that nodes trust,
+// and renews both in time. All replicas share them in one Secret; the ConfigMap has what nodes need of it.
+// Both are made empty by whoever installs loam, so that the controller needs no right to create any.
+type Authority struct {
+	client            kubernetes.Interface
+	namespace         string
+	secret, configMap string
+	names             []string // DNS names of the controller
+	now               func() time.Time
+	certificate       atomic.Pointer[tls.Certificate]
+	servingAs         string // what Certificate was made of
+}
+
+// The names of what an Authority keeps.
+const (
+	SecretName    = "loam-controller-tls"
+	ConfigMapName = "loam-controller-ca"
+)
+
+// NewAuthority returns an Authority for a controller of those DNS names. Nothing can be served before
+// Refresh.
+func NewAuthority(client kubernetes.Interface, namespace string, names []string) *Authority {
+	return &Authority{client: client, namespace: namespace, secret: SecretName, configMap: ConfigMapName, names: names, now: time.Now}
+}
+
+// Certificate is a tls.Config.GetCertificate.
+func (a *Authority) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := a.certificate.Load(); c != nil {
+		return c, nil
+	}
+	return nil, volume.Errorf(volume.Unavailable, "the controller has no certificate yet")
+}
+
+// Run refreshes until ctx ends, once a minute, which is also how fast a replica follows another one.
+func (a *Authority) Run(ctx context.Context) {
+	ticks := time.NewTicker(time.Minute)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		if err := a.Refresh(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "certificate not refreshed")
+		}
+	}
+}
+
+// Refresh makes or renews what is due, publishes it, and serves what there is. The kind of its error is
+// Unavailable.
+func (a *Authority) Refresh(ctx context.Context) error {
+	data, err := a.renew(ctx)
+	if err != nil {
+		return volume.Errorf(volume.Unavailable, "Secret %s/%s: %w", a.namespace, a.secret, err)
+	}
+	if err := a.publish(ctx, string(data[keyTrusted])); err != nil {
+		return volume.Errorf(volume.Unavailable, "ConfigMap %s/%s: %w", a.namespace, a.configMap, err)
+	}
+	if serving := string(data[keyServing]); serving != a.servingAs {
+		pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
+		if err != nil {
+			return volume.Errorf(volume.Unavailable, "Secret %s/%s: %w", a.namespace, a.secret, err)
+		}
+		a.certificate.Store(&pair)
+		a.servingAs = serving
+		klog.FromContext(ctx).Info("serving a certificate", "validUntil", pair.Leaf.NotAfter)
+	}
+	return nil
+}
+
+// renew brings the Secret up to date and returns its data. Who loses a race against another replica looks
+// again.
+func (a *Authority) renew(ctx context.Context) (map[string][]byte, error) {
+	secrets := a.client.CoreV1().Secrets(a.namespace)
+	for {
+		secret, err := secrets.Get(ctx, a.secret, meta.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		data, changed, err := advance(secret.Data, a.names, a.now())
+		if err != nil || !changed {
+			return data, err
+		}
+		secret.Data = data
+		if _, err = secrets.Update(ctx, secret, meta.UpdateOptions{}); !apierrors.IsConflict(err) {
+			return data, err
+		}
+	}
+}
+
+// publish tells the nodes whom to trust.
+func (a *Authority) publish(ctx context.Context, trusted string) error {
+	configMaps := a.client.CoreV1().ConfigMaps(a.namespace)
+	for {
+		published, err := configMaps.Get(ctx, a.configMap, meta.GetOptions{})
+		if err != nil || published.Data[keyTrusted] == trusted {
+			return err
+		}
+		published.Data = map[string]string{keyTrusted: trusted}
+		if _, err = configMaps.Update(ctx, published, meta.UpdateOptions{}); !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	authentication "k8s.io/api/authentication/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/loam-storage/loam/controller/fleet/link"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Identity finds out who a node is from the service-account token that the kubelet has put into its pod.
+type Identity struct {
+	client kubernetes.Interface
+	user   string        // that nodes run as
+	slots  chan struct{} // bound the reviews at once
+
+	mu      sync.Mutex
+	refused map[[sha256.Size]byte]refusal
+}
+
+// refusal is what was said of a token, which is not asked about again before until.
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+const (
+	reviewsAtOnce = 32
+	refusedFor    = 10 * time.Second
+	maxRefused    = 4096
+	nodeNameKey   = "authentication.kubernetes.io/node-name" // of the node that a token is bound to, KEP-4193
+)
+
+// NewIdentity returns an Identity of nodes whose pods run as that service account.
+func NewIdentity(client kubernetes.Interface, namespace, serviceAccount string) *Identity {
+	return &Identity{client: client, user: "system:serviceaccount:" + namespace + ":" + serviceAccount,
+		slots: make(chan struct{}, reviewsAtOnce), refused: map[[sha256.Size]byte]refusal{}}
+}
+
+// Identify returns the name of the node to which the token of the request is bound. The kind of its error is
+// Invalid for a token that proves nothing, and Unavailable where the API does not answer. It is a
+// link.ListenerConfig.Identify.
+func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string) (string, error) {
+	token, err := link.Bearer(r)
+	if err != nil {
+		return "", err
+	}
+	key := sha256.Sum256([]byte(token + "\x00" + claimed))
+	if err := i.refusedBefore(key); err != nil {
+		return "", err
+	}
+	select {
+	case i.slots <- struct{}{}:
+		defer func() { <-i.slots }()
+	case <-ctx.Done():
+		return "", volume.Errorf(volume.Unavailable, "too many nodes ask at once: %w", ctx.Err())
+	}
+	review, err := i.client.AuthenticationV1().TokenReviews().Create(ctx, &authentication.TokenReview{
+		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{Audience}},
+	}, meta.CreateOptions{})
+	if err != nil {
+		return "", volume.Errorf(volume.Unavailable, "the Kubernetes API did not review the token: %w", err)
+	}
+	if err := i.judge(review.Status, claimed); err != nil {
+		i.refuse(key, err)
+		return "", err
+	}
+	return claimed, nil
+}
+
+// judge says whether a reviewed token proves that its bearer is the loam of that node.
+func (i *Identity) judge(s authentication.TokenReviewStatus, claimed string) error {
+	node := s.User.Extra[nodeNameKey]
+	switch {
+	case !s.Authenticated:
+		return volume.Errorf(volume.Invalid, "its token is not valid: %.200s", s.Error)
+	case !slices.Contains(s.Audiences, Audience):
+		return volume.Errorf(volume.Invalid, "its token is not for %q", Audience)
+	case s.User.Username != i.user:
+		return volume.Errorf(volume.Invalid, "it is %q, and nodes are %q", s.User.Username, i.user)
+	case len(node) != 1 || node[0] == "":
+		return volume.Errorf(volume.Invalid, "its token is not bound to a node")
+	case node[0] != claimed:
+		return volume.Errorf(volume.Invalid, "its token is that of node %q", node[0])
+	}
+	return nil
+}
+
+func (i *Identity) refusedBefore(key [sha256.Size]byte) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if r, known := i.refused[key]; known && time.Now().Before(r.until) {
+		return r.err
+	}
+	return nil
+}
+
+func (i *Identity) refuse(key [sha256.Size]byte, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.refused) >= maxRefused {
+		clear(i.refused)
+	}
+	i.refused[key] = refusal{err: err, until: time.Now().Add(refusedFor)}
+}

@@ -1,0 +1,150 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"k8s.io/klog/v2"
+)
+
+// ServerOptions are what a server on a node must be made with.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: silence - pingEvery}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+	}
+}
+
+// Dialer is the side of a node.
+type Dialer struct {
+	Address string                      // host:port of one replica of the controller
+	Node    string                      // name of this machine
+	TLS     func() (*tls.Config, error) // asked for each connection, so that certificates may change
+	Token   func() (string, error)      // says who this is; nil: the certificate does
+	Server  *grpc.Server                // what the controller may call
+}
+
+// Waiting between two attempts grows to mostWait, and is between half and all of that: many nodes must not
+// come back in one instant, and all within seconds.
+const (
+	leastWait   = 100 * time.Millisecond
+	mostWait    = 3 * time.Second
+	dialTimeout = 10 * time.Second
+)
+
+// Run keeps this node connected until ctx ends or the server was stopped. What goes wrong is logged, once for each reason.
+func (d Dialer) Run(ctx context.Context) {
+	logger := klog.FromContext(ctx).WithValues("controller", d.Address)
+	wait, last := leastWait, ""
+	for ctx.Err() == nil {
+		c, err := d.dial(ctx)
+		if err == nil {
+			logger.Info("connected to the controller")
+			began := time.Now()
+			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+			stopping := d.Server.Serve(newSingle(c)) == nil // else the connection has ended, or there is no server any more
+			if stopping {
+				<-c.ended // once its calls have ended
+			}
+			stop()
+			_ = c.Close()
+			if stopping {
+				return
+			}
+			err = errors.New("the connection has ended")
+			if time.Since(began) > mostWait {
+				wait = leastWait
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err.Error() != last {
+			logger.Info("not connected to the controller, trying again", "err", err.Error())
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+		wait = min(2*wait, mostWait)
+	}
+}
+
+// dial opens a connection on which the controller has agreed to call this node.
+func (d Dialer) dial(ctx context.Context) (_ *conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	config, err := d.TLS()
+	if err != nil {
+		return nil, err
+	}
+	config = config.Clone()
+	config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{"http/1.1"}
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Control: dropWhenSilent}, Config: config}
+	c, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	reader, err := d.upgrade(ctx, c)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return newConn(c, reader, 0), nil
+}
+
+// upgrade says who this is and what for.
+func (d Dialer) upgrade(ctx context.Context, c net.Conn) (*bufio.Reader, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+d.Address+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {protocol}, nodeHeader: {d.Node}}
+	if d.Token != nil {
+		token, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	}
+	if err := req.Write(c); err != nil {
+		return nil, err
+	}
+	reader := bufio.NewReader(c)
+	resp, err := http.ReadResponse(reader, req)
+	if err != nil {
+		return nil, fmt.Errorf("the controller did not answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		return nil, fmt.Errorf("the controller refused this node as %q: %s: %s", d.Node, resp.Status, strings.TrimSpace(string(said)))
+	}
+	return reader, nil
+}
+
+// dropWhenSilent has the kernel end a connection whose peer acknowledges nothing: a write to a machine that
+// has lost its power would wait for many minutes.
+func dropWhenSilent(_, _ string, raw syscall.RawConn) error {
+	var set error
+	err := raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+	})
+	return errors.Join(err, set)
+}

@@ -1,0 +1,116 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// call is one RPC of a node's client, such as csi.ControllerClient.DeleteVolume.
+type call[Request, Response any] func(ctx context.Context, req Request, opts ...grpc.CallOption) (Response, error)
+
+// pass makes a call to a node. It ends with Unavailable, naming the node, when the connection does.
+func pass[Request, Response any](ctx context.Context, n *node, do call[Request, Response], req Request) (Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.left, cancel)()
+	resp, err := do(ctx, req)
+	if err != nil && n.left.Err() != nil {
+		var none Response
+		return none, volume.Errorf(volume.Unavailable, "node %q: the connection ended before the call did (%s): ask again", n.name, status.Convert(err).Message())
+	}
+	return resp, err
+}
+
+// byHandle passes a call on to the node that the handle names. The kind of its error is Invalid for a
+// handle that is missing, NotFound for one that cannot exist, Unavailable where the node is not connected.
+func byHandle[Request, Response any](ctx context.Context, f *Fleet, field, handle string, pick func(*node) call[Request, Response], req Request) (Response, error) {
+	var none Response
+	if handle == "" {
+		return none, volume.Errorf(volume.Invalid, "%s is missing", field)
+	}
+	id, err := volume.ParseID(handle)
+	if err != nil {
+		return none, err
+	}
+	n, err := f.node(id.Node)
+	if err != nil {
+		return none, err
+	}
+	return pass(ctx, n, pick(n), req)
+}
+
+// ControllerPublishVolume attaches a volume on its node, which refuses any other.
+func (f *Fleet) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
+	defer f.changing()()
+	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerPublishVolumeRequest, *csi.ControllerPublishVolumeResponse] {
+		return n.controller.ControllerPublishVolume
+	}, req)
+}
+
+// ControllerExpandVolume makes a volume larger.
+func (f *Fleet) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
+	defer f.changing()()
+	defer f.forgetFree(req.GetVolumeId())
+	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerExpandVolumeRequest, *csi.ControllerExpandVolumeResponse] {
+		return n.controller.ControllerExpandVolume
+	}, req)
+}
+
+// ControllerModifyVolume changes mutable parameters of a volume.
+func (f *Fleet) ControllerModifyVolume(ctx context.Context, req *csi.ControllerModifyVolumeRequest) (*csi.ControllerModifyVolumeResponse, error) {
+	defer f.changing()()
+	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerModifyVolumeRequest, *csi.ControllerModifyVolumeResponse] {
+		return n.controller.ControllerModifyVolume
+	}, req)
+}
+
+// ControllerGetVolume tells of one volume.
+func (f *Fleet) ControllerGetVolume(ctx context.Context, req *csi.ControllerGetVolumeRequest) (*csi.ControllerGetVolumeResponse, error) {
+	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerGetVolumeRequest, *csi.ControllerGetVolumeResponse] {
+		return n.controller.ControllerGetVolume
+	}, req)
+}
+
+// ValidateVolumeCapabilities says what a volume can be used as.
+func (f *Fleet) ValidateVolumeCapabilities(ctx context.Context, req *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
+	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ValidateVolumeCapabilitiesRequest, *csi.ValidateVolumeCapabilitiesResponse] {
+		return n.controller.ValidateVolumeCapabilities
+	}, req)
+}
+
+// GetSnapshot tells of one snapshot.
+func (f *Fleet) GetSnapshot(ctx context.Context, req *csi.GetSnapshotRequest) (*csi.GetSnapshotResponse, error) {
+	return byHandle(ctx, f, "snapshot_id", req.GetSnapshotId(), func(n *node) call[*csi.GetSnapshotRequest, *csi.GetSnapshotResponse] {
+		return n.controller.GetSnapshot
+	}, req)
+}
+
+// changing notes that this replica is the one that changes things, when a call begins and when it ends.
+func (f *Fleet) changing() (ended func()) {
+	note := func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.active = time.Now()
+	}
+	note()
+	return note
+}
+
+// uncertain reports whether a call that ended with err may have done its work, or may yet.
+func uncertain(err error) bool {
+	if volume.Is(err, volume.Unavailable) {
+		return true
+	}
+	switch status.Code(err) {
+	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.Aborted:
+		return true
+	}
+	return false
+}
