@@ -1,0 +1,201 @@
+package suite
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// The classes of the tests, made when loam is installed.
+const (
+	snapshotClass = "loam-test"
+	groupClass    = "loam-test"
+)
+
+// snapshot takes a snapshot of a claim and waits until it can be used.
+func (s *space) snapshot(name, ofClaim string) {
+	s.Helper()
+	s.create(snapshots, &unstructured.Unstructured{Object: map[string]any{
+		"kind": "VolumeSnapshot", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"volumeSnapshotClassName": snapshotClass, "source": map[string]any{"persistentVolumeClaimName": ofClaim}},
+	}})
+	s.usable(snapshots, name)
+}
+
+// usable waits until a snapshot or a group of them is ready, and fails at the first error in its status.
+func (s *space) usable(k kind, name string) *unstructured.Unstructured {
+	s.Helper()
+	var is *unstructured.Unstructured
+	var said string
+	s.follow(s.resource(k), fmt.Sprintf("%s %q", k, name), "metadata.name="+name, "ready", func(u *unstructured.Unstructured) bool {
+		if u == nil {
+			return false
+		}
+		is = u
+		ready, _, _ := unstructured.NestedBool(u.Object, "status", "readyToUse")
+		said, _, _ = unstructured.NestedString(u.Object, "status", "error", "message")
+		return ready
+	})
+	if said != "" {
+		s.Logf("%s %q is ready, after: %s", k, name, said)
+	}
+	return is
+}
+
+// snapshotAndRestore restores what was there at the time of the snapshot, in both kinds of file system, and beside
+// the volume that it is of.
+func snapshotAndRestore(s *space) {
+	for class, size := range map[string]string{late: "64Mi", xfs: "320Mi"} {
+		data, restored := "data-"+class, "restored-"+class
+		s.create(claims, claim(data, class, size))
+		p := s.run(pod(data, mounts(data)))
+		s.writes(data, "/"+data+"/file", "before")
+		s.snapshot(class, data)
+		s.writes(data, "/"+data+"/file", "after")
+		s.create(claims, claim(restored, class, size, from(snapshots, class)))
+		q := s.run(pod(restored, mounts(restored)))
+		if p.Spec.NodeName != q.Spec.NodeName {
+			s.Fatalf("the volume is on %q and what was restored of it on %q", p.Spec.NodeName, q.Spec.NodeName)
+		}
+		s.reads(restored, "/"+restored+"/file", "before")
+		s.reads(data, "/"+data+"/file", "after")
+		// What was restored is a volume as any other.
+		s.writes(restored, "/"+restored+"/file", "own")
+		s.reads(data, "/"+data+"/file", "after")
+		s.removeSnapshot(class)
+	}
+}
+
+// removeSnapshot removes a snapshot and waits until the node has done it.
+func (s *space) removeSnapshot(name string) {
+	s.Helper()
+	u := s.usable(snapshots, name)
+	content, _, _ := unstructured.NestedString(u.Object, "status", "boundVolumeSnapshotContentName")
+	s.remove(snapshots, name)
+	s.gone(contents, content)
+}
+
+// restoreOfWhatIsGone: a snapshot outlives its volume.
+func restoreOfWhatIsGone(s *space) {
+	s.create(claims, claim("data", late, "64Mi"))
+	s.run(pod("main", mounts("data")))
+	s.writes("main", "/data/file", "before")
+	s.snapshot("kept", "data")
+	pv := s.bound("data")
+	s.remove(pods, "main")
+	s.remove(claims, "data")
+	s.gone(volumes, pv.Name)
+	s.create(claims, claim("restored", late, "64Mi", from(snapshots, "kept")))
+	s.run(pod("main", mounts("restored")))
+	s.reads("main", "/restored/file", "before")
+	s.removeSnapshot("kept")
+}
+
+func cloneOfRunning(s *space) {
+	s.create(claims, claim("data", late, "64Mi"))
+	s.run(pod("main", mounts("data")))
+	s.writes("main", "/data/file", "original")
+	s.create(claims, claim("clone", late, "128Mi", from(claims, "data"))) // a larger one
+	s.run(pod("clone", mounts("clone")))
+	s.reads("clone", "/clone/file", "original")
+	s.writes("clone", "/clone/file", "clone")
+	s.reads("main", "/data/file", "original")
+	if is, was := s.kibibytes("clone", "/clone"), s.kibibytes("main", "/data"); is < was*3/2 {
+		s.Fatalf("the clone's file system has %d KiB, and its source %d", is, was)
+	}
+}
+
+func cloneOfBlock(s *space) {
+	s.create(claims, claim("disk", late, "64Mi", blockMode))
+	s.run(pod("main", devices("disk")))
+	s.must("main", "printf original | dd of=/dev/disk bs=4096 seek=100 conv=fsync,notrunc")
+	s.create(claims, claim("clone", late, "64Mi", blockMode, from(claims, "disk")))
+	s.run(pod("clone", devices("clone")))
+	if got := s.must("clone", "dd if=/dev/clone bs=4096 skip=100 count=1 2>/dev/null | head -c 8"); got != "original" {
+		s.Fatalf("the clone has %q where %q was written", got, "original")
+	}
+}
+
+// groupSnapshot takes two volumes of a pod at one instant, and restores both.
+func groupSnapshot(s *space) {
+	s.create(claims, claim("left", late, "64Mi", labelled("group", "both")))
+	s.create(claims, claim("right", late, "64Mi", labelled("group", "both")))
+	s.run(pod("main", mounts("left", "right")))
+	s.must("main", "echo before > /left/file && echo before > /right/file && sync")
+	s.group("both")
+	s.must("main", "echo after > /left/file && echo after > /right/file && sync")
+
+	// Each member is a VolumeSnapshot, owned by the group.
+	members := map[string]string{} // name of the snapshot by claim
+	list, err := s.dynamic.Resource(snapshots.resource()).Namespace(s.name).List(s.ctx, listAll)
+	ok(s, "list snapshots", err)
+	for _, u := range list.Items {
+		content, _, _ := unstructured.NestedString(u.Object, "status", "boundVolumeSnapshotContentName")
+		members[s.claimOf(content)] = u.GetName()
+	}
+	for _, of := range []string{"left", "right"} {
+		if members[of] == "" {
+			s.Fatalf("the group has no snapshot of claim %q, but %v", of, members)
+		}
+		s.usable(snapshots, members[of])
+		s.create(claims, claim("restored-"+of, late, "64Mi", from(snapshots, members[of])))
+	}
+	s.run(pod("restored", mounts("restored-left", "restored-right")))
+	s.reads("restored", "/restored-left/file", "before")
+	s.reads("restored", "/restored-right/file", "before")
+	s.remove(groupSnapshots, "both")
+}
+
+// group takes a snapshot of all claims that are labelled as its members.
+func (s *space) group(name string) {
+	s.Helper()
+	s.askForGroup(name)
+	s.usable(groupSnapshots, name)
+}
+
+func (s *space) askForGroup(name string) {
+	s.Helper()
+	s.create(groupSnapshots, &unstructured.Unstructured{Object: map[string]any{
+		"kind": "VolumeGroupSnapshot", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"volumeGroupSnapshotClassName": groupClass,
+			"source": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"group": name}}}},
+	}})
+}
+
+// claimOf returns the claim of the volume that the content of a snapshot is of.
+func (s *space) claimOf(content string) string {
+	s.Helper()
+	u, err := s.resource(contents).Get(s.ctx, content, getAny)
+	ok(s, "get the content of a snapshot", err)
+	handle, _, _ := unstructured.NestedString(u.Object, "spec", "source", "volumeHandle")
+	if handle == "" { // the content of a member has the snapshot's handle as its source, and the volume's only in its status
+		handle, _, _ = unstructured.NestedString(u.Object, "status", "volumeHandle")
+	}
+	pvs, err := s.kube.CoreV1().PersistentVolumes().List(s.ctx, listAll)
+	ok(s, "list PersistentVolumes", err)
+	var known []string
+	for _, pv := range pvs.Items {
+		if pv.Spec.CSI != nil && pv.Spec.CSI.VolumeHandle == handle && pv.Spec.ClaimRef != nil {
+			return pv.Spec.ClaimRef.Name
+		}
+		if pv.Spec.CSI != nil {
+			known = append(known, pv.Spec.CSI.VolumeHandle)
+		}
+	}
+	s.Fatalf("no PersistentVolume has the handle %q of snapshot content %q, only: %s\n%v", handle, content, strings.Join(known, " "), u.Object)
+	return ""
+}
+
+// groupOverNodes: there is no instant that two machines share, and loam says so.
+func groupOverNodes(s *space) {
+	all := s.nodes(s.T)
+	for i, node := range all[:2] {
+		name := fmt.Sprintf("on-%d", i)
+		s.create(claims, claim(name, late, "64Mi", labelled("group", "apart")))
+		s.run(pod(name, mounts(name), onNode(node)))
+	}
+	s.askForGroup("apart")
+	s.event("apart", "different nodes")
+	s.remove(groupSnapshots, "apart")
+}
