@@ -119,23 +119,23 @@ func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *
 	if o.namespace == "" || o.pod == "" {
 		return c, nil, volume.Errorf(volume.Invalid, "--namespace and --pod are missing: set POD_NAMESPACE and POD_NAME, or give --client-ca outside of Kubernetes")
 	}
-	client, err := kubernetes.InCluster()
+	api, err := kubernetes.InCluster()
 	if err != nil {
 		return c, nil, err
 	}
 	serve := o.ownCertificate
 	if o.certificate == "" {
-		authority := kubernetes.NewAuthority(client, o.namespace, o.names())
+		authority := kubernetes.NewAuthority(api, o.namespace, o.names())
 		if err := authority.Refresh(ctx); err != nil {
 			return c, nil, err
 		}
 		go authority.Run(ctx)
 		serve = authority.Certificate
 	}
-	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(client, o.namespace, o.pod)})
+	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(api, o.namespace, o.pod)})
 	return link.ListenerConfig{
 		TLS:      &tls.Config{GetCertificate: serve},
-		Identify: kubernetes.NewIdentity(client, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,
+		Identify: kubernetes.NewIdentity(api, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,
 	}, nodes, nil
 }
 

@@ -33,11 +33,11 @@ somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolum
 			if err != nil {
 				return err
 			}
-			client, err := kubernetes.InCluster()
+			api, err := kubernetes.InCluster()
 			if err != nil {
 				return err
 			}
-			found, err := orphans(c.Context(), path, kubernetes.NewCluster(client, "", "").VolumeHandles)
+			found, err := orphans(c.Context(), path, kubernetes.NewCluster(api, "", "").VolumeHandles)
 			if err != nil {
 				return err
 			}

@@ -6,9 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -18,7 +17,7 @@ import (
 // and renews both in time. All replicas share them in one Secret; the ConfigMap has what nodes need of it.
 // Both are made empty by whoever installs loam, so that the controller needs no right to create any.
 type Authority struct {
-	client            kubernetes.Interface
+	api               *API
 	namespace         string
 	secret, configMap string
 	names             []string // DNS names of the controller
@@ -35,8 +34,8 @@ const (
 
 // NewAuthority returns an Authority for a controller of those DNS names. Nothing can be served before
 // Refresh.
-func NewAuthority(client kubernetes.Interface, namespace string, names []string) *Authority {
-	return &Authority{client: client, namespace: namespace, secret: SecretName, configMap: ConfigMapName, names: names, now: time.Now}
+func NewAuthority(api *API, namespace string, names []string) *Authority {
+	return &Authority{api: api, namespace: namespace, secret: SecretName, configMap: ConfigMapName, names: names, now: time.Now}
 }
 
 // Certificate is a tls.Config.GetCertificate.
@@ -88,10 +87,9 @@ func (a *Authority) Refresh(ctx context.Context) error {
 // renew brings the Secret up to date and returns its data. Who loses a race against another replica looks
 // again.
 func (a *Authority) renew(ctx context.Context) (map[string][]byte, error) {
-	secrets := a.client.CoreV1().Secrets(a.namespace)
 	for {
-		secret, err := secrets.Get(ctx, a.secret, meta.GetOptions{})
-		if err != nil {
+		var secret core.Secret
+		if err := a.api.get(ctx, a.namespace, "secrets", a.secret, &secret); err != nil {
 			return nil, err
 		}
 		data, changed, err := advance(secret.Data, a.names, a.now())
@@ -99,7 +97,7 @@ func (a *Authority) renew(ctx context.Context) (map[string][]byte, error) {
 			return data, err
 		}
 		secret.Data = data
-		if _, err = secrets.Update(ctx, secret, meta.UpdateOptions{}); !apierrors.IsConflict(err) {
+		if err := a.api.update(ctx, a.namespace, "secrets", a.secret, &secret); !apierrors.IsConflict(err) {
 			return data, err
 		}
 	}
@@ -107,14 +105,13 @@ func (a *Authority) renew(ctx context.Context) (map[string][]byte, error) {
 
 // publish tells the nodes whom to trust.
 func (a *Authority) publish(ctx context.Context, trusted string) error {
-	configMaps := a.client.CoreV1().ConfigMaps(a.namespace)
 	for {
-		published, err := configMaps.Get(ctx, a.configMap, meta.GetOptions{})
-		if err != nil || published.Data[keyTrusted] == trusted {
+		var published core.ConfigMap
+		if err := a.api.get(ctx, a.namespace, "configmaps", a.configMap, &published); err != nil || published.Data[keyTrusted] == trusted {
 			return err
 		}
 		published.Data = map[string]string{keyTrusted: trusted}
-		if _, err = configMaps.Update(ctx, published, meta.UpdateOptions{}); !apierrors.IsConflict(err) {
+		if err := a.api.update(ctx, a.namespace, "configmaps", a.configMap, &published); !apierrors.IsConflict(err) {
 			return err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	events "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -16,19 +15,19 @@ import (
 
 // Cluster answers what fleet.Cluster asks.
 type Cluster struct {
-	client         kubernetes.Interface
+	api            *API
 	namespace, pod string // of this controller
 }
 
 // NewCluster returns the cluster in which this controller is the given pod.
-func NewCluster(client kubernetes.Interface, namespace, pod string) *Cluster {
-	return &Cluster{client: client, namespace: namespace, pod: pod}
+func NewCluster(api *API, namespace, pod string) *Cluster {
+	return &Cluster{api: api, namespace: namespace, pod: pod}
 }
 
 // HasNode says whether the cluster has a node whose volume.NodeName is the given one. The kind of its error is
 // Unavailable.
 func (c *Cluster) HasNode(ctx context.Context, node string) (bool, error) {
-	_, err := c.client.CoreV1().Nodes().Get(ctx, node, meta.GetOptions{})
+	err := c.api.get(ctx, "", "nodes", node, &core.Node{})
 	switch {
 	case err == nil:
 		return true, nil
@@ -37,8 +36,8 @@ func (c *Cluster) HasNode(ctx context.Context, node string) (bool, error) {
 	}
 	// A long name is in handles with a hash for its end, so it is looked for among all.
 	for next := ""; ; {
-		list, err := c.client.CoreV1().Nodes().List(ctx, meta.ListOptions{Limit: 500, Continue: next})
-		if err != nil {
+		var list core.NodeList
+		if err := c.api.list(ctx, "nodes", next, &list); err != nil {
 			return false, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 		}
 		for _, n := range list.Items {
@@ -57,7 +56,7 @@ func (c *Cluster) Report(ctx context.Context, reason, message string) {
 	logger := klog.FromContext(ctx)
 	logger.Info(message, "reason", reason)
 	now := meta.NewMicroTime(time.Now())
-	_, err := c.client.EventsV1().Events(c.namespace).Create(ctx, &events.Event{
+	err := c.api.createEvent(ctx, &events.Event{
 		ObjectMeta:          meta.ObjectMeta{GenerateName: c.pod + ".", Namespace: c.namespace},
 		EventTime:           now,
 		ReportingController: volume.DriverName,
@@ -67,7 +66,7 @@ func (c *Cluster) Report(ctx context.Context, reason, message string) {
 		Regarding:           core.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: c.namespace, Name: c.pod},
 		Note:                message[:min(len(message), 1024)],
 		Type:                core.EventTypeWarning,
-	}, meta.CreateOptions{})
+	})
 	if err != nil {
 		logger.Error(err, "event not made", "reason", reason)
 	}
@@ -78,8 +77,8 @@ func (c *Cluster) Report(ctx context.Context, reason, message string) {
 func (c *Cluster) VolumeHandles(ctx context.Context) (map[string]bool, error) {
 	handles := map[string]bool{}
 	for next := ""; ; {
-		list, err := c.client.CoreV1().PersistentVolumes().List(ctx, meta.ListOptions{Limit: 500, Continue: next})
-		if err != nil {
+		var list core.PersistentVolumeList
+		if err := c.api.list(ctx, "persistentvolumes", next, &list); err != nil {
 			return nil, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 		}
 		for _, pv := range list.Items {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	authentication "k8s.io/api/authentication/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/loam-storage/loam/controller/fleet/link"
 	"github.com/loam-storage/loam/driver/volume"
@@ -18,9 +16,9 @@ import (
 
 // Identity finds out who a node is from the service-account token that the kubelet has put into its pod.
 type Identity struct {
-	client kubernetes.Interface
-	user   string        // that nodes run as
-	slots  chan struct{} // bound the reviews at once
+	api   *API
+	user  string        // that nodes run as
+	slots chan struct{} // bound the reviews at once
 
 	mu      sync.Mutex
 	refused map[[sha256.Size]byte]refusal
@@ -40,8 +38,8 @@ const (
 )
 
 // NewIdentity returns an Identity of nodes whose pods run as that service account.
-func NewIdentity(client kubernetes.Interface, namespace, serviceAccount string) *Identity {
-	return &Identity{client: client, user: "system:serviceaccount:" + namespace + ":" + serviceAccount,
+func NewIdentity(api *API, namespace, serviceAccount string) *Identity {
+	return &Identity{api: api, user: "system:serviceaccount:" + namespace + ":" + serviceAccount,
 		slots: make(chan struct{}, reviewsAtOnce), refused: map[[sha256.Size]byte]refusal{}}
 }
 
@@ -63,9 +61,9 @@ func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string
 	case <-ctx.Done():
 		return "", volume.Errorf(volume.Unavailable, "too many nodes ask at once: %w", ctx.Err())
 	}
-	review, err := i.client.AuthenticationV1().TokenReviews().Create(ctx, &authentication.TokenReview{
+	review, err := i.api.review(ctx, &authentication.TokenReview{
 		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{Audience}},
-	}, meta.CreateOptions{})
+	})
 	if err != nil {
 		return "", volume.Errorf(volume.Unavailable, "the Kubernetes API did not review the token: %w", err)
 	}

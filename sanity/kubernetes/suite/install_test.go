@@ -1,0 +1,132 @@
+package suite
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+const chart = "../../../deploy/helm/loam"
+
+// install installs loam from its chart, or changes how it is installed.
+func (s *space) install(args ...string) {
+	s.Helper()
+	_, err := command(s.ctx, helm(), append([]string{"upgrade", "--install", "loam", chart, "--namespace", system, "--create-namespace", "--values", "values.yaml"}, args...)...)
+	ok(s, "install the chart", err)
+}
+
+func helm() string {
+	if path := os.Getenv("HELM"); path != "" {
+		return path
+	}
+	return "../../../.cache/helm"
+}
+
+// chartIsInstalled installs loam and waits until every node has registered with its kubelet and with the controller.
+func chartIsInstalled(s *space) {
+	s.install()
+	s.loamReady()
+	all := s.nodes(s.T)
+	for _, node := range all {
+		n, err := s.kube.StorageV1().CSINodes().Get(s.ctx, node, getAny)
+		ok(s, "get CSINode "+node, err)
+		registered := false
+		for _, d := range n.Spec.Drivers {
+			registered = registered || d.Name == driver && slices.Contains(d.TopologyKeys, nodeLabel)
+		}
+		if !registered {
+			s.Fatalf("node %q has the drivers %+v", node, n.Spec.Drivers)
+		}
+		if containers := s.nodePod(node).Spec.Containers; len(containers) != 1 {
+			s.Errorf("the pod of loam on %q has %d containers", node, len(containers))
+		}
+	}
+	s.connected(all...)
+}
+
+// nodePodsHaveNoAccess: a node's pod has no token that the API knows, and nothing on the cluster's side lets it in.
+func nodePodsHaveNoAccess(s *space) {
+	node := s.nodes(s.T)[0]
+	p := s.nodePod(node)
+	for _, v := range p.Spec.Volumes {
+		if v.Projected == nil {
+			continue
+		}
+		for _, source := range v.Projected.Sources {
+			if t := source.ServiceAccountToken; t != nil && t.Audience != driver {
+				s.Errorf("the pod has a token for the audience %q", t.Audience)
+			}
+		}
+	}
+	token, err := s.exec(s.ctx, system, p.Name, "cat", "/var/run/secrets/loam/token")
+	ok(s, "read the token of a node", err)
+	config := rest.AnonymousClientConfig(s.config)
+	config.BearerToken = strings.TrimSpace(token)
+	as, err := kubernetes.NewForConfig(config)
+	ok(s, "make a client", err)
+	if list, err := as.CoreV1().Pods(system).List(s.ctx, listAll); err == nil {
+		s.Errorf("with the token of a node %d pods could be listed", len(list.Items))
+	}
+	// And to whom it is meant for it says which node it is of.
+	review, err := s.kube.AuthenticationV1().TokenReviews().Create(s.ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: config.BearerToken, Audiences: []string{driver}}}, metav1.CreateOptions{})
+	ok(s, "review the token", err)
+	if got := review.Status.User.Extra["authentication.kubernetes.io/node-name"]; !review.Status.Authenticated || len(got) != 1 || got[0] != node {
+		s.Errorf("the token of %q is for %v: %+v", node, got, review.Status)
+	}
+}
+
+// requestsOfNodes returns how many requests the pods of nodes made to the API, from its audit log, and how many the
+// controller's made.
+func requestsOfNodes(t *testing.T) (nodes, controllers int) {
+	t.Helper()
+	log, err := os.Open(auditLog())
+	ok(t, "open the audit log", err)
+	defer log.Close()
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e struct{ User struct{ Username string } }
+		ok(t, "read the audit log", json.Unmarshal(lines.Bytes(), &e))
+		switch e.User.Username {
+		case fmt.Sprintf("system:serviceaccount:%s:%s", system, nodeWorkload):
+			nodes++
+		case fmt.Sprintf("system:serviceaccount:%s:%s", system, controllerWorkload):
+			controllers++
+		}
+	}
+	ok(t, "read the audit log", lines.Err())
+	return nodes, controllers
+}
+
+func auditLog() string {
+	return strings.Replace(os.Getenv("KUBECONFIG"), "pki/admin.kubeconfig", "control-plane/audit.log", 1)
+}
+
+// noSecretInLogs: nothing that loam logs is a token.
+func noSecretInLogs(s *space) {
+	for _, workload := range []string{controllerWorkload, nodeWorkload} {
+		found, err := s.loamPods(s.ctx, workload)
+		ok(s, "list pods of loam", err)
+		for _, p := range found {
+			text, err := s.kube.CoreV1().Pods(system).GetLogs(p.Name, &v1.PodLogOptions{Container: "loam"}).DoRaw(s.ctx)
+			ok(s, "read the log of "+p.Name, err)
+			if len(text) == 0 {
+				s.Errorf("%q has logged nothing", p.Name)
+			}
+			if i := strings.Index(string(text), "eyJhbGciOi"); i >= 0 {
+				s.Errorf("%q has logged what begins as a token does, at byte %d", p.Name, i)
+			}
+		}
+	}
+}
