@@ -74,11 +74,24 @@ func (p poolConfig) inspect(ctx context.Context, node string, machine *host.Host
 // readConfig reads the file at path, or the default configuration where path is empty. The kind of
 // its error is Invalid.
 func readConfig(path string) (config, error) {
-	hostname, err := os.Hostname()
+	machine, err := machineName()
 	if err != nil {
-		return config{}, fmt.Errorf("what this machine is called: %w", err)
+		return config{}, err
 	}
-	return readConfigFor(path, hostname)
+	return readConfigFor(path, machine)
+}
+
+// machineName returns what this machine is called in its cluster, which a pod is told in $NODE_NAME, else its
+// host name, which in a pod is that of the pod.
+func machineName() (string, error) {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("what this machine is called: %w", err)
+	}
+	return name, nil
 }
 
 // readConfigFor does so on a machine of that name, where the file does not name another.

@@ -45,7 +45,7 @@ Kubernetes API anything.`,
 	}
 	configFlag(c, &o.config)
 	f := c.Flags()
-	f.StringVar(&o.name, "node", os.Getenv("NODE_NAME"), "name of this machine in the cluster (default: $NODE_NAME, else the host name)")
+	f.StringVar(&o.name, "node", "", "name of this machine in the cluster (default: $NODE_NAME, else the host name)")
 	f.StringVar(&o.kubeletDir, "kubelet-dir", "/var/lib/kubelet", "directory of the kubelet to register with; empty: none")
 	f.StringVar(&o.endpoint, "endpoint", "", "socket to serve on (default: $CSI_ENDPOINT, else plugins/"+volume.DriverName+"/csi.sock of the kubelet)")
 	f.StringArrayVar(&o.controllers, "controller", nil, "host:port of a replica of the controller; once for each")
@@ -61,7 +61,7 @@ Kubernetes API anything.`,
 func runNode(ctx context.Context, o nodeOptions) error {
 	if o.name == "" {
 		var err error
-		if o.name, err = os.Hostname(); err != nil {
+		if o.name, err = machineName(); err != nil {
 			return err
 		}
 	}

@@ -37,10 +37,7 @@ type cluster struct {
 
 func connect(t *testing.T) *cluster {
 	t.Helper()
-	path := os.Getenv("KUBECONFIG")
-	if path == "" {
-		t.Fatal("KUBECONFIG is not set: these tests are run by `make test-kubernetes`")
-	}
+	path := setting(t, "KUBECONFIG")
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	ok(t, "read "+path, err)
 	config.QPS = -1 // no limit: it would be measured too
@@ -50,6 +47,16 @@ func connect(t *testing.T) *cluster {
 	c.dynamic, err = dynamic.NewForConfig(config)
 	ok(t, "connect", err)
 	return c
+}
+
+// setting returns what an environment variable says of the cluster.
+func setting(t *testing.T, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		t.Fatalf("%s is not set: these tests are run by `make test-kubernetes`", name)
+	}
+	return value
 }
 
 func ok(t testing.TB, what string, err error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -34,18 +35,38 @@ func examples(s *space) {
 	}
 }
 
+// example applies a file, and before it the one that it says it comes after, and removes all of it again.
 func (s *space) example(file string) {
+	if text, err := os.ReadFile(file); err == nil {
+		if match := comesAfter.FindSubmatch(text); match != nil {
+			before := filepath.Join(filepath.Dir(file), string(match[1]))
+			s.applyExample(before)
+			defer s.deleteExample(before)
+		}
+	}
+	s.applyExample(file)
+	s.deleteExample(file)
+}
+
+// comesAfter is how an example says that another is to be applied first.
+var comesAfter = regexp.MustCompile(`^# After ([a-z-]+\.yaml)`)
+
+func (s *space) applyExample(file string) {
+	s.Helper()
 	objects := s.readObjects(file)
 	if len(objects) == 0 {
 		s.Fatalf("%s has no objects", file)
 	}
-	apply := []string{"--namespace", s.name, "--filename", file}
-	_, err := command(s.ctx, "kubectl", append([]string{"apply"}, apply...)...)
+	_, err := command(s.ctx, "kubectl", "apply", "--namespace", s.name, "--filename", file)
 	ok(s, "apply "+file, err)
 	for _, u := range objects {
 		s.finished(u)
 	}
-	_, err = command(s.ctx, "kubectl", append([]string{"delete", "--wait=true"}, apply...)...)
+}
+
+func (s *space) deleteExample(file string) {
+	s.Helper()
+	_, err := command(s.ctx, "kubectl", "delete", "--wait=true", "--ignore-not-found", "--namespace", s.name, "--filename", file)
 	ok(s, "delete "+file, err)
 }
 

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,24 +52,34 @@ func (s *space) skipWhereExt4CannotGrow(p *v1.Pod) {
 	s.Skipf("root has no CAP_SYS_RESOURCE on this machine: %s", said)
 }
 
-// expandUnused grows a volume that no pod has; the file system follows when one does.
-func expandUnused(s *space) {
-	s.create(claims, claim("data", late, "64Mi"))
+func hasCondition(c *v1.PersistentVolumeClaim, is v1.PersistentVolumeClaimConditionType) bool {
+	return slices.ContainsFunc(c.Status.Conditions, func(condition v1.PersistentVolumeClaimCondition) bool {
+		return condition.Type == is && condition.Status == v1.ConditionTrue
+	})
+}
+
+// expandUnusedXFS and expandUnusedExt4 grow a volume that no pod has; the file system follows when one does.
+func expandUnusedXFS(s *space) { expandUnused(s, xfs, "320Mi", "640Mi") }
+
+func expandUnusedExt4(s *space) { expandUnused(s, late, "64Mi", "256Mi") }
+
+func expandUnused(s *space, class, before, after string) {
+	s.create(claims, claim("data", class, before))
 	s.run(pod("main", mounts("data")))
 	s.writes("main", "/data/file", "kept")
 	was := s.kibibytes("main", "/data")
 	s.remove(pods, "main")
-	s.grow("data", "256Mi")
+	s.grow("data", after)
 	until(s, claims, "data", "waiting for its file system to grow", func(c *v1.PersistentVolumeClaim) bool {
-		for _, condition := range c.Status.Conditions {
-			if condition.Type == v1.PersistentVolumeClaimFileSystemResizePending {
-				return true
-			}
-		}
-		return false
+		return hasCondition(c, v1.PersistentVolumeClaimFileSystemResizePending)
 	})
-	s.run(pod("main", mounts("data")))
-	s.grown("data", "256Mi")
+	p := pod("main", mounts("data"))
+	s.create(pods, p)
+	if class == late {
+		s.skipWhereExt4CannotGrow(p)
+	}
+	s.running("main")
+	s.grown("data", after)
 	if is := s.kibibytes("main", "/data"); is < was*3/2 {
 		s.Fatalf("the file system has %d KiB, and had %d before", is, was)
 	}
@@ -94,7 +105,8 @@ func (s *space) grown(name, size string) {
 	s.Helper()
 	until(s, claims, name, "of "+size, func(c *v1.PersistentVolumeClaim) bool {
 		capacity := c.Status.Capacity.Storage()
-		return capacity.Cmp(*c.Spec.Resources.Requests.Storage()) >= 0 && len(c.Status.Conditions) == 0
+		return capacity.Cmp(*c.Spec.Resources.Requests.Storage()) >= 0 && !hasCondition(c, v1.PersistentVolumeClaimFileSystemResizePending) &&
+			!hasCondition(c, v1.PersistentVolumeClaimResizing)
 	})
 }
 

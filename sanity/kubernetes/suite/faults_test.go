@@ -14,7 +14,7 @@ import (
 // machines runs a verb of the script that the cluster was started with.
 func (s *space) machines(args ...string) string {
 	s.Helper()
-	out, err := command(s.ctx, "../cluster", args...)
+	out, err := command(s.ctx, setting(s.T, "LOAM_TEST_CLUSTER"), args...)
 	ok(s, "cluster "+strings.Join(args, " "), err)
 	return out
 }

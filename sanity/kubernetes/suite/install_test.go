@@ -21,15 +21,8 @@ const chart = "../../../deploy/helm/loam"
 // install installs loam from its chart, or changes how it is installed.
 func (s *space) install(args ...string) {
 	s.Helper()
-	_, err := command(s.ctx, helm(), append([]string{"upgrade", "--install", "loam", chart, "--namespace", system, "--create-namespace", "--values", "values.yaml"}, args...)...)
+	_, err := command(s.ctx, setting(s.T, "LOAM_TEST_HELM"), append([]string{"upgrade", "--install", "loam", chart, "--namespace", system, "--create-namespace", "--values", "values.yaml"}, args...)...)
 	ok(s, "install the chart", err)
-}
-
-func helm() string {
-	if path := os.Getenv("HELM"); path != "" {
-		return path
-	}
-	return "../../../.cache/helm"
 }
 
 // chartIsInstalled installs loam and waits until every node has registered with its kubelet and with the controller.
@@ -68,8 +61,7 @@ func nodePodsHaveNoAccess(s *space) {
 			}
 		}
 	}
-	token, err := s.exec(s.ctx, system, p.Name, "cat", "/var/run/secrets/loam/token")
-	ok(s, "read the token of a node", err)
+	token := s.machines("on", node, "cat", "/var/lib/kubelet/pods/"+string(p.UID)+"/volumes/kubernetes.io~projected/token/token")
 	config := rest.AnonymousClientConfig(s.config)
 	config.BearerToken = strings.TrimSpace(token)
 	as, err := kubernetes.NewForConfig(config)
@@ -90,7 +82,7 @@ func nodePodsHaveNoAccess(s *space) {
 // controller's made.
 func requestsOfNodes(t *testing.T) (nodes, controllers int) {
 	t.Helper()
-	log, err := os.Open(auditLog())
+	log, err := os.Open(setting(t, "LOAM_TEST_AUDIT"))
 	ok(t, "open the audit log", err)
 	defer log.Close()
 	lines := bufio.NewScanner(log)
@@ -107,10 +99,6 @@ func requestsOfNodes(t *testing.T) (nodes, controllers int) {
 	}
 	ok(t, "read the audit log", lines.Err())
 	return nodes, controllers
-}
-
-func auditLog() string {
-	return strings.Replace(os.Getenv("KUBECONFIG"), "pki/admin.kubeconfig", "control-plane/audit.log", 1)
 }
 
 // noSecretInLogs: nothing that loam logs is a token.
