@@ -57,7 +57,7 @@ func (c *Cluster) Report(ctx context.Context, reason, message string) {
 	logger.Info(message, "reason", reason)
 	now := meta.NewMicroTime(time.Now())
 	err := c.api.createEvent(ctx, &events.Event{
-		ObjectMeta:          meta.ObjectMeta{GenerateName: c.pod + ".", Namespace: c.namespace},
+		ObjectMeta:          meta.ObjectMeta{GenerateName: c.pod + "-", Namespace: c.namespace},
 		EventTime:           now,
 		ReportingController: volume.DriverName,
 		ReportingInstance:   c.pod,

@@ -1,0 +1,126 @@
+package kubernetes
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	authentication "k8s.io/api/authentication/v1"
+	core "k8s.io/api/core/v1"
+	events "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+)
+
+// server is as much of a Kubernetes API as this package asks, with the rules that matter: an update of what has
+// changed since it was read is a conflict.
+type server struct {
+	mu      sync.Mutex
+	objects map[string]runtime.Object // by path
+	version int
+	reviews map[string]authentication.TokenReviewStatus // by token
+	asked   []string
+	events  []events.Event
+	away    bool
+}
+
+func newAPI(t *testing.T) (*server, *API) {
+	t.Helper()
+	s := &server{objects: map[string]runtime.Object{}, reviews: map[string]authentication.TokenReviewStatus{}}
+	web := httptest.NewServer(s)
+	t.Cleanup(web.Close)
+	api, err := NewAPI(&rest.Config{Host: web.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, api
+}
+
+func (s *server) put(path string, o runtime.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	o.(meta.Object).SetResourceVersion(strconv.Itoa(s.version))
+	s.objects[path] = o
+}
+
+func (s *server) get(path string) runtime.Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.objects[path]
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, r.Method+" "+r.URL.Path)
+	name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	had := s.objects[r.URL.Path]
+	fail := func(err *apierrors.StatusError) { answer(w, int(err.ErrStatus.Code), &err.ErrStatus) }
+	switch {
+	case s.away:
+		fail(apierrors.NewInternalError(http.ErrServerClosed))
+	case r.Method == http.MethodPost && name == "tokenreviews":
+		var review authentication.TokenReview
+		_ = json.NewDecoder(r.Body).Decode(&review)
+		review.Status = s.reviews[review.Spec.Token]
+		answer(w, http.StatusCreated, &review)
+	case r.Method == http.MethodPost && name == "events":
+		var e events.Event
+		_ = json.NewDecoder(r.Body).Decode(&e)
+		s.events = append(s.events, e)
+		answer(w, http.StatusCreated, &e)
+	case r.Method == http.MethodGet && name == "nodes":
+		list := &core.NodeList{TypeMeta: meta.TypeMeta{Kind: "NodeList", APIVersion: "v1"}}
+		for path, o := range s.objects {
+			if strings.HasPrefix(path, "/api/v1/nodes/") {
+				list.Items = append(list.Items, *o.(*core.Node))
+			}
+		}
+		answer(w, http.StatusOK, list)
+	case r.Method == http.MethodGet && name == "persistentvolumes":
+		list := &core.PersistentVolumeList{TypeMeta: meta.TypeMeta{Kind: "PersistentVolumeList", APIVersion: "v1"}}
+		for path, o := range s.objects {
+			if strings.HasPrefix(path, "/api/v1/persistentvolumes/") {
+				list.Items = append(list.Items, *o.(*core.PersistentVolume))
+			}
+		}
+		answer(w, http.StatusOK, list)
+	case had == nil:
+		fail(apierrors.NewNotFound(schema.GroupResource{}, name))
+	case r.Method == http.MethodGet:
+		answer(w, http.StatusOK, had)
+	case r.Method == http.MethodPut:
+		now := had.DeepCopyObject()
+		switch o := now.(type) {
+		case *core.Secret:
+			o.Data = nil
+		case *core.ConfigMap:
+			o.Data = nil
+		}
+		_ = json.NewDecoder(r.Body).Decode(now)
+		if now.(meta.Object).GetResourceVersion() != had.(meta.Object).GetResourceVersion() {
+			fail(apierrors.NewConflict(schema.GroupResource{}, name, http.ErrNotSupported))
+			return
+		}
+		s.version++
+		now.(meta.Object).SetResourceVersion(strconv.Itoa(s.version))
+		s.objects[r.URL.Path] = now
+		answer(w, http.StatusOK, now)
+	default:
+		fail(apierrors.NewMethodNotSupported(schema.GroupResource{}, r.Method))
+	}
+}
+
+func answer(w http.ResponseWriter, code int, o any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(o)
+}
