@@ -1,8 +1,11 @@
 # run    builds loam and takes a volume through its whole life on this machine (needs root)
 # test   vet and all tests with the race detector; without root, those that need it are skipped by name
 # test-lvm  the tests that need device-mapper, in a VM with a stock kernel; with VM=no on this machine (needs root)
+# test-kubernetes  loam in a real Kubernetes of two nodes on this machine, which it builds first (needs root); FULL=yes: all of it
+# cluster  leaves such a cluster up, with loam in it, to play with; cluster-down ends it
 # bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
+# image  the container image, without a registry: .cache/image/loam.tar
 # build  bin/loam, a static binary
 
 SHELL := /bin/bash
@@ -14,7 +17,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 ARGS :=
 
-.PHONY: run test test-lvm bench lint build tools-%
+.PHONY: run test test-lvm test-kubernetes cluster cluster-down image bench lint build tools-%
 .DEFAULT_GOAL := run
 
 run: tools-run build
@@ -28,6 +31,18 @@ test: tools-test
 test-lvm: tools-test-lvm
 	@if [ -z "$(VM)$(PACKAGES)" ]; then LOAM_TEST_VM=yes go test -json ./sanity/vm | go run ./sanity/summary; fi
 	sanity/test-lvm.sh $(ARGS)
+
+test-kubernetes: tools-kubernetes
+	sanity/kubernetes/test $(ARGS)
+
+cluster: tools-kubernetes
+	sanity/kubernetes/try
+
+cluster-down:
+	sanity/kubernetes/cluster down
+
+image: tools-build
+	deploy/image/build .cache/image/loam.tar
 
 bench: tools-bench
 	go run ./sanity/bench $(ARGS)

@@ -2,7 +2,7 @@
 # Sees to it that the commands that a make target needs are there. As root on a Debian it installs the
 # packages that are missing; else it says which they are.
 #
-#   sanity/install-tools.sh run|test|test-lvm|bench|build|lint
+#   sanity/install-tools.sh run|test|test-lvm|kubernetes|bench|build|lint
 set -eu
 PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ build | lint) needed="" ;;
 run) needed=$file_systems ;;
 test) needed="gcc:gcc $file_systems fio:fio" ;; # the race detector needs gcc
 test-lvm) needed="$file_systems dmsetup:dmsetup lvm:lvm2 thin_check:thin-provisioning-tools losetup:mount" ;;
+kubernetes) needed="$file_systems runc:runc iptables:iptables conntrack:conntrack busybox:busybox-static /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset socat:socat openssl:openssl ssh-keygen:openssh-client losetup:mount pgrep:procps nsenter:util-linux" ;;
 bench) needed="$file_systems losetup:mount fallocate:util-linux fio:fio" ;;
 *) sed -n 's/^#   \(sanity.*\)/usage: \1/p' "$0" >&2; exit 2 ;;
 esac

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -46,8 +47,8 @@ somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolum
 			for _, v := range found {
 				lines = append(lines, columns(v.GetVolumeId(), volume.Size(v.GetCapacityBytes())))
 			}
-			fmt.Fprintln(table, strings.Join(lines, "\n"))
-			return table.Flush()
+			_, err = fmt.Fprintln(table, strings.Join(lines, "\n"))
+			return errors.Join(err, table.Flush())
 		},
 	}
 	c.Flags().StringVar(&endpoint, "endpoint", "", "socket of the controller (default: $CSI_ENDPOINT, else "+defaultEndpoint+")")

@@ -46,9 +46,16 @@ func byHandle[Request, Response any](ctx context.Context, f *Fleet, field, handl
 	return pass(ctx, n, pick(n), req)
 }
 
-// ControllerPublishVolume attaches a volume on its node, which refuses any other.
+// ControllerPublishVolume attaches a volume on its node, which refuses any other. What is missing in the request is
+// said here, also where the handle leads to no node.
 func (f *Fleet) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
 	defer f.changing()()
+	if req.GetVolumeId() != "" && req.GetNodeId() == "" {
+		return nil, volume.Errorf(volume.Invalid, "node_id is missing")
+	}
+	if req.GetVolumeId() != "" && req.GetVolumeCapability() == nil {
+		return nil, volume.Errorf(volume.Invalid, "volume capability is missing")
+	}
 	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerPublishVolumeRequest, *csi.ControllerPublishVolumeResponse] {
 		return n.controller.ControllerPublishVolume
 	}, req)

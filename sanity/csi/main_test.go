@@ -1,6 +1,6 @@
 // Package csi_test runs csi-sanity, the conformance suite of CSI, against the real driver: over the
-// memory pool without root, over loop pools on the real machine with it, for mounted and for block
-// volumes.
+// memory pool without root, over loop and LVM pools on the real machine with it, for mounted and
+// for block volumes.
 package csi_test
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,32 +39,38 @@ func TestSanity(t *testing.T) {
 				hosttest.NeedsRoot(t)
 			}
 			t.Parallel()
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := exec.CommandContext(t.Context(), self)
-			// The path is where mkfs and blkid are; a user who is not root may not have that.
-			c.Env = append(os.Environ(), modeVariable+"="+m.name, "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-			out, err := c.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			for line := range strings.Lines(string(out)) {
-				if strings.HasPrefix(line, "count: ") || strings.HasPrefix(line, "not run: ") {
-					t.Log(strings.TrimSpace(line))
-				}
-			}
-			if !bytes.Contains(out, []byte("count: ")) {
-				t.Errorf("it did not count anything:\n%s", out)
-			}
+			m.inProcess(t)
 		})
+	}
+}
+
+// inProcess runs the mode in a process of its own.
+func (m mode) inProcess(t *testing.T) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), self)
+	// The path is where mkfs and blkid are; a user who is not root may not have that.
+	c.Env = append(os.Environ(), modeVariable+"="+m.name, "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "count: ") || strings.HasPrefix(line, "not run: ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	if !bytes.Contains(out, []byte("count: ")) {
+		t.Errorf("it did not count anything:\n%s", out)
 	}
 }
 
 // runMode is what such a process does. It returns its exit code.
 func runMode(name string) int {
-	for _, m := range modes {
+	for _, m := range slices.Concat(modes, lvmModes) {
 		if m.name != name {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/loop"
+	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/pool/memory"
 	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/sanity/scratch"
@@ -25,14 +26,20 @@ type mode struct {
 	access     string        // as csi-sanity calls it: mount or block
 	fsType     volume.FSType // of mounted volumes; empty: what loam takes by default
 	maxVolumes int
+	nodes      int // of a cluster, whose controller is what is tested; 0: a driver of one machine
 
 	loop      *loop.Config // its Directory is filled in; nil for a pool in memory on a machine that is not real
 	directory string       // file system of that directory; empty: whatever the tests run on
+
+	lvm         *lvm.Config // its VolumeGroup and Devices are filled in
+	noSnapshots bool        // the pool takes none, as it says itself
 }
 
 var modes = []mode{
 	{name: "memory mount", access: "mount", maxVolumes: 3},
 	{name: "memory block", access: "block"},
+	{name: "router mount", access: "mount", maxVolumes: 3, nodes: 3},
+	{name: "router block", access: "block", nodes: 3},
 	{name: "loop own-xfs mount", access: "mount", maxVolumes: 3, loop: &loop.Config{SizeBytes: volume.GiB}},
 	{name: "loop own-xfs block", access: "block", loop: &loop.Config{SizeBytes: volume.GiB}},
 	{name: "loop ext4-directory mount", access: "mount", loop: &loop.Config{}, directory: "ext4"}, // no reflink
@@ -42,7 +49,7 @@ var modes = []mode{
 }
 
 // onMachine reports whether the mode works on the real machine, which needs root.
-func (m mode) onMachine() bool { return m.loop != nil }
+func (m mode) onMachine() bool { return m.loop != nil || m.lvm != nil }
 
 // sizes returns the size of the volumes, and what they grow to.
 func (m mode) sizes() (size, expanded volume.Size) {
@@ -53,6 +60,9 @@ func (m mode) sizes() (size, expanded volume.Size) {
 // open makes the pool in dir, and the machine that it is on. close takes both away again, with
 // the file system that dir may have got for them.
 func (m mode) open(ctx context.Context, dir string) (_ pool.Pool, _ host.Machine, close func() error, err error) {
+	if m.lvm != nil {
+		return m.openLVM(ctx)
+	}
 	if m.loop == nil {
 		p := memory.New(poolName, nodeName, 4*volume.GiB)
 		return p, hosttest.New(), p.Close, nil

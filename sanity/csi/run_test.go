@@ -44,20 +44,28 @@ func (m mode) run() (err error) {
 	if err != nil {
 		return err
 	}
+	_, takes := p.(pool.Snapshotter)
+	m.noSnapshots = !takes
 	set, err := pool.NewSet(nodeName, p)
 	if err != nil {
 		return errors.Join(err, closePool())
 	}
-	d, err := serve.Start(ctx, serve.Config{Socket: filepath.Join(dir, "csi.sock"), Pools: set, Machine: machine, MaxVolumes: m.maxVolumes})
+	d, err := serve.Start(ctx, serve.Config{Socket: filepath.Join(dir, "csi.sock"), Pools: set, Machine: machine, MaxVolumes: m.maxVolumes, InCluster: m.nodes > 0})
 	if err != nil {
 		return errors.Join(err, closePool())
 	}
-	err = m.suite(dir, d.Endpoint)
-	return errors.Join(err, nothingLeft(ctx, d), d.Stop(), closePool(), said.check())
+	controller, stopCluster := d, func() error { return nil }
+	if m.nodes > 0 {
+		if controller, stopCluster, err = m.cluster(ctx, dir, d); err != nil {
+			return errors.Join(err, d.Stop(), closePool())
+		}
+	}
+	err = m.suite(dir, d.Endpoint, controller.Endpoint)
+	return errors.Join(err, nothingLeft(ctx, controller), stopCluster(), d.Stop(), closePool(), said.check())
 }
 
-// suite runs csi-sanity against the driver at endpoint.
-func (m mode) suite(dir, endpoint string) error {
+// suite runs csi-sanity against the node service at endpoint and the controller services at another, or the same.
+func (m mode) suite(dir, endpoint, controller string) error {
 	secrets := filepath.Join(dir, "secrets.yaml")
 	if err := os.WriteFile(secrets, []byte(secretsFile()), 0o600); err != nil {
 		return err
@@ -65,6 +73,9 @@ func (m mode) suite(dir, endpoint string) error {
 	size, expanded := m.sizes()
 	config := sanity.NewTestConfig()
 	config.Address = endpoint
+	if controller != endpoint {
+		config.ControllerAddress = controller
+	}
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
 	config.SecretsFile = secrets
 	config.TestVolumeAccessType = m.access
@@ -76,6 +87,7 @@ func (m mode) suite(dir, endpoint string) error {
 	config.TestInvalidListVolumesStartingToken = "not/a token"
 	config.TestNodeVolumeAttachLimit = m.maxVolumes > 0
 	config.DialOptions = append(config.DialOptions, grpc.WithUnaryInterceptor(m.change))
+	config.ControllerDialOptions = append(config.ControllerDialOptions, grpc.WithUnaryInterceptor(m.change))
 
 	specs := sanity.GinkgoTest(&config)
 	defer specs.Finalize()
@@ -83,7 +95,10 @@ func (m mode) suite(dir, endpoint string) error {
 	ginkgo.ReportAfterSuite("", func(all types.Report) { report = all })
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	suite, output := ginkgo.GinkgoConfiguration()
-	suite.Timeout = 5 * time.Minute
+	suite.Timeout = 15 * time.Minute
+	if m.noSnapshots {
+		suite.SkipStrings = []string{ofSnapshots}
+	}
 	output.NoColor, output.Succinct = true, true
 	var r result
 	ginkgo.RunSpecs(&r, "csi-sanity "+m.name, suite, output)

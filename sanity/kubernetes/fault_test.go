@@ -68,7 +68,9 @@ func controllerKilled(w *world) {
 	for i := range claims {
 		manifest.WriteString(claim{name: fmt.Sprintf("c%d", i), class: "loam-immediate", size: "16Mi"}.String())
 	}
-	bound := func() int { return strings.Count(w.kubectl("get", "pvc", "-o", "jsonpath={.items[*].status.phase}"), "Bound") }
+	bound := func() int {
+		return strings.Count(w.kubectl("get", "pvc", "-o", "jsonpath={.items[*].status.phase}"), "Bound")
+	}
 	leader := w.kubectlIn(system, "get", "lease", "loam-storage", "-o", "jsonpath={.spec.holderIdentity}")
 	w.apply(manifest.String())
 	w.until(60*time.Second, "the first to be bound", func() error {

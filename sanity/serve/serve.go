@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/loam-storage/loam/controller"
+	"github.com/loam-storage/loam/controller/fleet/link"
 	"github.com/loam-storage/loam/driver"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
@@ -22,7 +23,8 @@ type Config struct {
 	Socket     string    // path, at most 107 bytes long
 	Pools      *pool.Set // they stay the caller's to close, after Stop
 	Machine    host.Machine
-	MaxVolumes int // how many volumes may be attached at once; 0 for no limit
+	MaxVolumes int  // how many volumes may be attached at once; 0 for no limit
+	InCluster  bool // controllers may call it over connections of its own
 }
 
 // Driver is a driver that is serving, and clients of each of its services.
@@ -32,6 +34,7 @@ type Driver struct {
 	Controller csi.ControllerClient
 	Group      csi.GroupControllerClient
 	Node       csi.NodeClient
+	Remote     *grpc.Server // for link.Dialer; nil unless InCluster
 
 	connection *grpc.ClientConn
 	stop       context.CancelFunc
@@ -49,6 +52,9 @@ func Start(ctx context.Context, c Config) (*Driver, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if c.InCluster {
+		d.Remote = server.Remote(ctx, link.ServerOptions()...)
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop

@@ -136,7 +136,7 @@ func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffere
 	client, err := grpc.NewClient("passthrough:///"+node,
 		grpc.WithContextDialer(once(c)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
 	if err != nil {
 		logger.Error(err, "no client for a node")

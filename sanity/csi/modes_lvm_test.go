@@ -1,0 +1,46 @@
+package csi_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm"
+	"github.com/loam-storage/loam/sanity/scratch"
+)
+
+const groupName = "loamcsi"
+
+// lvmModes make a volume group of a blank disk, one mode after the other.
+var lvmModes = []mode{
+	{name: "lvm linear mount", access: "mount", maxVolumes: 3, lvm: &lvm.Config{}},
+	{name: "lvm linear block", access: "block", lvm: &lvm.Config{}},
+	{name: "lvm thin mount", access: "mount", lvm: &lvm.Config{ThinPool: "thin", Overprovision: 2}},
+	{name: "lvm thin block", access: "block", lvm: &lvm.Config{ThinPool: "thin"}},
+}
+
+// TestSanityOverLVM runs those modes where there is device-mapper.
+func TestSanityOverLVM(t *testing.T) {
+	scratch.Disks(t, 1)
+	for _, m := range lvmModes {
+		t.Run(m.name, func(t *testing.T) { m.inProcess(t) })
+	}
+}
+
+// openLVM has the pool itself make its volume group, and its thin pool. close removes them.
+func (m mode) openLVM(ctx context.Context) (_ pool.Pool, _ host.Machine, closePool func() error, err error) {
+	config, runner := *m.lvm, host.NewRunner()
+	config.VolumeGroup, config.Create, config.Devices = groupName, true, scratch.BlankDisks()[:1]
+	machine := host.New(runner)
+	remove := func() error { return scratch.RemoveVolumeGroup(groupName, config.Devices...) }
+	p, err := lvm.Open(ctx, poolName, nodeName, config, machine, runner)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, remove())
+	}
+	return p, machine, func() error { return errors.Join(p.Close(), remove()) }, nil
+}
+
+// ofSnapshots matches the specs that need a pool with snapshots and copies.
+const ofSnapshots = `Snapshots? \[Controller Server\]|VolumeGroupSnapshot|source (snapshot|volume)`
