@@ -50,7 +50,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"route", routing}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {

@@ -1,0 +1,101 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/loam-storage/loam/controller/fleet"
+	"github.com/loam-storage/loam/controller/fleet/link"
+	"github.com/loam-storage/loam/driver"
+)
+
+// Router is the controller of a cluster that is serving: nodes dial it over TLS, and its clients call them
+// through it. A node's token is its name, for who may say so is another matter.
+type Router struct {
+	Driver // without the node service
+	Fleet  *fleet.Fleet
+
+	address  string
+	trusted  *x509.CertPool
+	links    context.Context
+	unlink   context.CancelFunc
+	dialing  sync.WaitGroup
+	listened chan error
+}
+
+// StartRouter returns a controller without nodes, on a socket.
+func StartRouter(ctx context.Context, socket string) (*Router, error) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{Fleet: fleet.New(fleet.Config{Settle: time.Nanosecond}), address: tcp.Addr().String(), trusted: x509.NewCertPool(), listened: make(chan error, 1)}
+	r.Endpoint, r.served = "unix://"+socket, make(chan error, 1)
+	certified := httptest.NewUnstartedServer(nil) // it has a certificate
+	certified.StartTLS()
+	r.trusted.AddCert(certified.Certificate())
+	certificates := certified.TLS.Certificates
+	certified.Close()
+
+	server, err := driver.New(driver.Config{Endpoint: socket, Version: "sanity", Controller: r.Fleet, Group: r.Fleet})
+	if err != nil {
+		return nil, errors.Join(err, tcp.Close())
+	}
+	if r.connection, err = grpc.NewClient(r.Endpoint, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		return nil, errors.Join(err, tcp.Close())
+	}
+	ctx = context.WithoutCancel(ctx)
+	r.links, r.unlink = context.WithCancel(ctx)
+	listener := link.NewListener(link.ListenerConfig{
+		TLS:      &tls.Config{Certificates: certificates},
+		Identify: func(_ context.Context, req *http.Request, _ string) (string, error) { return link.Bearer(req) },
+		Connect:  r.Fleet.Connect,
+	})
+	go func() { r.listened <- listener.Serve(r.links, tcp) }()
+	serving, stop := context.WithCancel(ctx)
+	r.stop = stop
+	go func() { r.served <- server.Serve(serving) }()
+	r.Identity, r.Controller, r.Group = csi.NewIdentityClient(r.connection), csi.NewControllerClient(r.connection), csi.NewGroupControllerClient(r.connection)
+	if _, err := r.Identity.Probe(ctx, &csi.ProbeRequest{}, grpc.WaitForReady(true)); err != nil {
+		return nil, errors.Join(err, r.Stop())
+	}
+	return r, nil
+}
+
+// Dial connects a driver that is InCluster as the node of that name, and returns when it is.
+func (r *Router) Dial(ctx context.Context, name string, d *Driver) error {
+	nodes := len(r.Fleet.Connected())
+	r.dialing.Go(func() {
+		link.Dialer{Address: r.address, Node: name, Server: d.Remote,
+			TLS:   func() (*tls.Config, error) { return &tls.Config{RootCAs: r.trusted}, nil },
+			Token: func() (string, error) { return name, nil },
+		}.Run(r.links)
+	})
+	for len(r.Fleet.Connected()) == nodes {
+		select {
+		case <-time.After(5 * time.Millisecond): // between two looks
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Stop ends the controller and its connections. The nodes stay. It is called once.
+func (r *Router) Stop() error {
+	err := r.Driver.Stop()
+	r.unlink()
+	r.dialing.Wait()
+	return errors.Join(err, <-r.listened)
+}
