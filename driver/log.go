@@ -56,7 +56,7 @@ func logEnd(logger klog.Logger, what string, started time.Time, end *status.Stat
 
 func quiet(method string) bool {
 	return strings.HasSuffix(method, "Capabilities") && method != "ValidateVolumeCapabilities" ||
-		slices.Contains([]string{"Probe", "GetPluginInfo", "NodeGetInfo"}, method)
+		slices.Contains([]string{"Probe", "GetPluginInfo", "NodeGetInfo", "GetCapacity", "NodeGetVolumeStats"}, method)
 }
 
 // subject returns what a request is about, as keys and values for the log.
