@@ -12,7 +12,7 @@ import (
 
 func TestCallsThatSayNothingNewAreQuietUnlessTheyFail(t *testing.T) {
 	quietOnes := map[string]bool{"Probe": true, "GetPluginInfo": true, "GetPluginCapabilities": true, "ControllerGetCapabilities": true,
-		"GroupControllerGetCapabilities": true, "NodeGetCapabilities": true, "NodeGetInfo": true}
+		"GroupControllerGetCapabilities": true, "NodeGetCapabilities": true, "NodeGetInfo": true, "GetCapacity": true, "NodeGetVolumeStats": true}
 	for method, req := range requests(t) {
 		for verbosity, want := range map[int]bool{0: !quietOnes[method], verboseQuiet - 1: !quietOnes[method], verboseQuiet: true} {
 			if got := linesOf(t, method, req, verbosity, nil); (got == 1) != want || got > 1 {
