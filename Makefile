@@ -6,6 +6,7 @@
 # bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
 # image  the container image, without a registry: .cache/image/loam.tar
+# manifests  deploy/kubernetes/loam.yaml, from the chart
 # build  bin/loam, a static binary
 
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 ARGS :=
 
-.PHONY: run test test-lvm test-kubernetes cluster cluster-down image bench lint build tools-%
+.PHONY: run test test-lvm test-kubernetes cluster cluster-down image manifests bench lint build tools-%
 .DEFAULT_GOAL := run
 
 run: tools-run build
@@ -26,7 +27,8 @@ run: tools-run build
 
 test: tools-test
 	go vet ./...
-	go test -json -race -timeout 60m $(ARGS) ./... | go run ./sanity/summary
+	cd deploy/render && go vet ./... && cd ../image && go vet ./...
+	{ go test -json -race -timeout 60m $(ARGS) ./...; cd deploy/render && go test -json ./...; cd ../image && go test -json ./...; } | go run ./sanity/summary
 
 test-lvm: tools-test-lvm
 	@if [ -z "$(VM)$(PACKAGES)" ]; then LOAM_TEST_VM=yes go test -json ./sanity/vm | go run ./sanity/summary; fi
@@ -44,11 +46,16 @@ cluster-down:
 image: tools-build
 	deploy/image/build .cache/image/loam.tar
 
+manifests:
+	cd deploy/render && go run .
+
 bench: tools-bench
 	go run ./sanity/bench $(ARGS)
 
 lint: tools-lint
 	go run $(GOLANGCI) run ./...
+	cd deploy/render && go run $(GOLANGCI) run ./...
+	cd deploy/image && go run $(GOLANGCI) run ./...
 	@vulnerabilities=$$(go run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
 	if [ $$code = 1 ] && grep -q 'fetching vulnerabilities' <<<"$$vulnerabilities"; then \
 		echo "govulncheck did not run: its database cannot be reached from here"; \

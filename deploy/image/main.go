@@ -16,6 +16,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -85,7 +86,7 @@ func write(out string, names []string, config v1.Config, root string, files, lin
 		return err
 	}
 	file = file.DeepCopy()
-	file.Config, file.OS, file.Architecture = config, "linux", "amd64"
+	file.Config, file.OS, file.Architecture = config, "linux", runtime.GOARCH
 	if image, err = mutate.ConfigFile(image, file); err != nil {
 		return err
 	}
@@ -154,7 +155,8 @@ func (t *tree) addLink(target, to string) {
 	t.add(to, &tar.Header{Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}, "")
 }
 
-// add puts an entry in, with the directories above it. Nobody owns it but root, and it has no age.
+// add puts an entry in, with the directories above it. Nobody owns it but root, it has no age, and it gives no rights
+// to who runs it.
 func (t *tree) add(to string, header *tar.Header, from string) {
 	to = strings.TrimPrefix(path.Clean("/"+to), "/")
 	for up := path.Dir(to); up != "."; up = path.Dir(up) {
@@ -162,7 +164,7 @@ func (t *tree) add(to string, header *tar.Header, from string) {
 			t.headers[up] = &tar.Header{Name: up + "/", Typeflag: tar.TypeDir, Mode: 0o755}
 		}
 	}
-	*header = tar.Header{Name: to, Typeflag: header.Typeflag, Linkname: header.Linkname, Mode: header.Mode, Size: header.Size}
+	*header = tar.Header{Name: to, Typeflag: header.Typeflag, Linkname: header.Linkname, Mode: header.Mode &^ 0o6000, Size: header.Size}
 	if header.Typeflag == tar.TypeDir {
 		header.Name += "/"
 	}

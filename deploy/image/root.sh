@@ -16,7 +16,9 @@ debs=$(mktemp -d)
 trap 'rm -rf "$debs"' EXIT
 chmod 755 "$debs" # apt fetches as a user of its own
 # shellcheck disable=SC2086 # a list
-(cd "$debs" && apt-get download $packages >"$debs/log" 2>&1) || { cat "$debs/log" >&2; exit 1; }
+download() { (cd "$debs" && apt-get download $packages >"$debs/log" 2>&1); }
+# What apt knows may be of a package that is not there any more.
+download || { apt-get update >"$debs/update" 2>&1 && download; } || { cat "$debs/log" >&2; exit 1; }
 for deb in "$debs"/*.deb; do
     # Only what runs. Directories of Debian are links here, and stay so.
     dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink --no-same-owner \
@@ -28,13 +30,15 @@ printf 'backup { backup = 0 archive = 0 }\n' >"$root/etc/lvm/lvm.conf"
 printf 'root:x:0:0:root:/:/sbin/nologin\nloam:x:65532:65532:loam:/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\nloam:x:65532:\n' >"$root/etc/group"
 
-# Each command that loam starts must find its libraries.
-for command in lvm dmsetup mkfs.ext4 mke2fs e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair mkfs.btrfs btrfs mount umount blkid blockdev wipefs thin_check; do
+# Each command that loam starts must be a program, for there is no shell, and find its libraries in the image.
+enter=chroot
+[ "$(id -u)" = 0 ] || enter="unshare --map-root-user chroot"
+for command in lvm dmsetup thin_check mkfs.ext3 mkfs.ext4 e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair mkfs.btrfs btrfs btrfstune mount umount fsck blkid blkdiscard wipefs; do
     [ -e "$root/usr/sbin/$command" ] || [ -e "$root/usr/bin/$command" ] || { echo "root.sh: the packages have no $command" >&2; exit 1; }
     file="$root/usr/sbin/$command"
     [ -e "$file" ] || file="$root/usr/bin/$command"
-    # The image's own loader says what is missing, in the image.
-    missing=$(chroot "$root" "$(echo "$root"/usr/lib64/ld-linux-*.so.* | sed "s|^$root||")" --list "${file#"$root"}" 2>&1 | grep -E 'not found|cannot open' || true)
+    # shellcheck disable=SC2086 # a command and its arguments
+    missing=$($enter "$root" "$(echo "$root"/usr/lib64/ld-linux-*.so.* | sed "s|^$root||")" --list "${file#"$root"}" 2>&1 | grep -E 'not found|cannot open|invalid ELF header' || true)
     if [ -n "$missing" ]; then echo "root.sh: $command: $missing" >&2; exit 1; fi
 done
 du -sm "$root" | sed 's/\t.*/ MiB in the root of the image/'

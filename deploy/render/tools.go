@@ -1,5 +1,5 @@
 //go:build tools
 
-package render
+package main
 
-import _ "helm.sh/helm/v4/cmd/helm"
+import _ "helm.sh/helm/v4/cmd/helm" // what the tests install the chart with
