@@ -132,7 +132,7 @@ func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *
 		go authority.Run(ctx)
 		serve = authority.Certificate
 	}
-	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(api, o.namespace, o.pod)})
+	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(api, o.namespace, o.pod), FirstOnly: true})
 	return link.ListenerConfig{
 		TLS:      &tls.Config{GetCertificate: serve},
 		Identify: kubernetes.NewIdentity(api, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,

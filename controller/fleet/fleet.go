@@ -30,8 +30,14 @@ type Cluster interface {
 type Config struct {
 	Cluster Cluster // nil: of a node that is not connected nothing is known
 
+	// FirstOnly has a new volume made on the first node that the topology prefers, or nowhere. Kubernetes names
+	// the node first that its scheduler has chosen for the pod: a volume anywhere else could keep the pod from
+	// ever running, while RESOURCE_EXHAUSTED makes the scheduler choose again. Others go on to the next one, as
+	// the specification has it.
+	FirstOnly bool
+
 	// Settle is how long after its start a Fleet waits for nodes that are not connected yet, instead of
-	// going on without them; 15 s where it is 0.
+	// going on without them; 10 s where it is 0.
 	Settle time.Duration
 	// Quiet is how long a Fleet may have had nothing to change before it asks the nodes again for what they
 	// have, because another replica may have been at work; 5 s where it is 0.
@@ -55,7 +61,7 @@ type Fleet struct {
 // New returns a Fleet of no nodes.
 func New(c Config) *Fleet {
 	if c.Settle == 0 {
-		c.Settle = 15 * time.Second
+		c.Settle = 10 * time.Second
 	}
 	if c.Quiet == 0 {
 		c.Quiet = 5 * time.Second

@@ -63,8 +63,19 @@ func (f *Fleet) choose(req *csi.CreateVolumeRequest) (*choice, error) {
 			c.others = append(c.others, n)
 		}
 	}
-	if len(missing) > 0 && time.Since(f.started) < f.config.Settle {
-		return nil, volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", missing[0])
+	if time.Since(f.started) < f.config.Settle {
+		switch {
+		case len(missing) > 0:
+			return nil, volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", missing[0])
+		case len(topology.GetRequisite()) == 0 && f.config.Cluster != nil:
+			return nil, volume.Errorf(volume.Unavailable, "nodes may not all have connected yet, and one of them may have the volume: ask again")
+		}
+	}
+	if first := topology.GetPreferred(); f.config.FirstOnly && len(first) > 0 {
+		c.preferred, c.others, missing = named(first[:1]), nil, nil
+		if len(c.preferred) == 0 {
+			missing = []string{nodeOf(first[0])}
+		}
 	}
 	c.asked = strings.Join(missing, ", ")
 	if len(c.preferred)+len(c.others) == 0 {

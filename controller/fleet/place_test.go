@@ -63,6 +63,40 @@ func TestVolumeComesWhereTheTopologyPrefersItElseWhereMostRoomIs(t *testing.T) {
 	}
 }
 
+// In Kubernetes the first preferred node is where the pod is to run.
+func TestVolumeIsMadeWhereThePodWillBeOrNowhere(t *testing.T) {
+	f, _ := three(t, fleet.Config{FirstOnly: true})
+	prefers := func(name string, mib int64, nodes ...string) (string, error) {
+		r := request(name, nodes...)
+		r.CapacityRange.RequiredBytes = mib << 20
+		r.AccessibilityRequirements.Preferred = topologies(nodes...)
+		made, err := f.CreateVolume(t.Context(), r)
+		return made.GetVolume().GetVolumeId(), err
+	}
+	if got, err := prefers("v", 50, "a", "b", "c"); err != nil || got != "a/default/v" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := prefers("w", 50, "a", "b", "c"); code(err) != codes.ResourceExhausted {
+		t.Errorf("the node is full, and it came to %q, %v", got, err)
+	}
+	if got, err := prefers("w", 50, "d", "b", "c"); code(err) != codes.ResourceExhausted || !contains(err, "(d)") {
+		t.Errorf("the node is away, and it came to %q, %v", got, err)
+	}
+	if got, err := prefers("w", 50, "c", "a", "b"); err != nil || got != "c/default/w" {
+		t.Errorf("%q, %v", got, err)
+	}
+	// A copy is made beside its source, whichever node was chosen: the scheduler then follows the volume.
+	if _, err := f.CreateVolume(t.Context(), request("small", "c")); err != nil {
+		t.Fatal(err)
+	}
+	r := request("copy", "b", "a", "c")
+	r.AccessibilityRequirements.Preferred = topologies("b", "a", "c")
+	r.VolumeContentSource = &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: "c/default/small"}}}
+	if made, err := f.CreateVolume(t.Context(), r); err != nil || made.GetVolume().GetVolumeId() != "c/default/copy" {
+		t.Errorf("%v, %v", made, err)
+	}
+}
+
 func TestNodeWithoutThePoolIsNoCandidate(t *testing.T) {
 	f := settled(fleet.Config{})
 	newMachine(t, "a", volume.GiB).connect(t, f)
