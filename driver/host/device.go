@@ -34,9 +34,9 @@ func (h *Host) Device(path string) (Device, error) {
 	return Device{Number: number, SizeBytes: volume.Size(sectors * sectorBytes)}, nil
 }
 
-// notBound says whether the node of a device is bind-mounted at another path. The kind of its error is
-// InUse.
-func (h *Host) notBound(device string) error {
+// notMounted says whether a device is mounted, or its node is bind-mounted at another path: then it is of no use
+// to wait for it. The kind of its error is InUse.
+func (h *Host) notMounted(device string) error {
 	d, err := h.Device(device)
 	if volume.Is(err, volume.NotFound) {
 		return nil
@@ -49,6 +49,9 @@ func (h *Host) notBound(device string) error {
 		return err
 	}
 	for _, m := range mounts {
+		if m.Device == d.Number || m.Source == device { // a btrfs has no device of its own
+			return volume.Errorf(volume.InUse, "device %s is mounted at %q: unmount it there first", device, m.Target)
+		}
 		if m.FSType != "devtmpfs" && m.FSType != "tmpfs" || m.Root == "/" {
 			continue
 		}

@@ -100,7 +100,7 @@ func settleLoop(device *os.File, readOnly bool) error {
 // InUse while it is mounted or open, or its node is bound somewhere: there the next file that gets the
 // device would appear.
 func (h *Host) DetachLoop(ctx context.Context, device string, file FileID) error {
-	if err := h.notBound(device); err != nil {
+	if err := h.notMounted(device); err != nil {
 		return err
 	}
 	err := again(ctx, unix.EBUSY, func() error { return clearLoop(device, file) })

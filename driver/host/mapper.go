@@ -51,7 +51,7 @@ func (h *Host) NotHeld(device string) error {
 		return err
 	}
 	release()
-	return h.notBound(device)
+	return h.notMounted(device)
 }
 
 // FlushDevice has a block device write out what it caches. Reading rights are enough for that.
