@@ -27,61 +27,71 @@ type choice struct {
 // choose reads the topology. The kind of its error is Unavailable where a node that is asked for may only
 // not have connected yet, or where none is connected, and Full where none that is asked for is there.
 func (f *Fleet) choose(req *csi.CreateVolumeRequest) (*choice, error) {
-	topology := req.GetAccessibilityRequirements()
-	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: req.GetCapacityRange().GetRequiredBytes()}
 	all := f.members()
 	if len(all) == 0 {
 		return nil, volume.Errorf(volume.Unavailable, "no node is connected: none of the cluster's loam nodes runs, or none can reach this controller")
 	}
-	byName := make(map[string]*node, len(all))
-	for _, n := range all {
-		byName[n.name] = n
-	}
-	var missing []string
-	named := func(topologies []*csi.Topology) (found []*node) {
-		for _, t := range topologies {
-			name := nodeOf(t)
-			if n := byName[name]; n != nil && !slices.Contains(found, n) {
-				found = append(found, n)
-			} else if n == nil && name != "" {
-				missing = append(missing, name)
-			}
-		}
-		return found
-	}
-	requisite := all
+	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: req.GetCapacityRange().GetRequiredBytes()}
+	topology := req.GetAccessibilityRequirements()
+	requisite := named{found: all}
 	if len(topology.GetRequisite()) > 0 {
-		requisite = named(topology.GetRequisite())
+		requisite = nodesOf(all, topology.GetRequisite())
 	}
-	for _, n := range named(topology.GetPreferred()) {
-		if slices.Contains(requisite, n) {
-			c.preferred = append(c.preferred, n)
-		}
-	}
-	for _, n := range requisite {
-		if !slices.Contains(c.preferred, n) {
-			c.others = append(c.others, n)
-		}
-	}
-	if time.Since(f.started) < f.config.Settle {
-		switch {
-		case len(missing) > 0:
-			return nil, volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", missing[0])
-		case len(topology.GetRequisite()) == 0 && f.config.Cluster != nil:
-			return nil, volume.Errorf(volume.Unavailable, "nodes may not all have connected yet, and one of them may have the volume: ask again")
-		}
+	preferred := nodesOf(all, topology.GetPreferred())
+	if err := f.settled(topology, append(requisite.missing, preferred.missing...)); err != nil {
+		return nil, err
 	}
 	if first := topology.GetPreferred(); f.config.FirstOnly && len(first) > 0 {
-		c.preferred, c.others, missing = named(first[:1]), nil, nil
-		if len(c.preferred) == 0 {
-			missing = []string{nodeOf(first[0])}
-		}
+		chosen := nodesOf(all, first[:1])
+		c.preferred, c.asked = chosen.found, strings.Join(chosen.missing, "")
+	} else {
+		c.preferred = slices.DeleteFunc(preferred.found, func(n *node) bool { return !requisite.has(n) })
+		c.others = slices.DeleteFunc(slices.Clone(requisite.found), preferred.has)
+		c.asked = strings.Join(requisite.missing, ", ")
 	}
-	c.asked = strings.Join(missing, ", ")
 	if len(c.preferred)+len(c.others) == 0 {
 		return nil, c.nowhere()
 	}
 	return c, nil
+}
+
+// settled says whether to go on without the nodes that are missing. In its first seconds a controller does not:
+// one that has not connected yet may have the volume. The kind of its error is Unavailable.
+func (f *Fleet) settled(topology *csi.TopologyRequirement, missing []string) error {
+	switch {
+	case time.Since(f.started) >= f.config.Settle:
+		return nil
+	case len(missing) > 0:
+		return volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", missing[0])
+	case len(topology.GetRequisite()) == 0 && f.config.Cluster != nil:
+		return volume.Errorf(volume.Unavailable, "nodes may not all have connected yet, and one of them may have the volume: ask again")
+	}
+	return nil
+}
+
+// named is the nodes that topologies name, each once and in their order.
+type named struct {
+	found   []*node
+	missing []string // those that are not connected
+	in      map[*node]bool
+}
+
+// has reports whether a node is among those found; where nothing was named, all are.
+func (d named) has(n *node) bool { return d.in == nil || d.in[n] }
+
+func nodesOf(all []*node, topologies []*csi.Topology) named {
+	d := named{in: map[*node]bool{}}
+	for _, t := range topologies {
+		name := nodeOf(t)
+		i, connected := slices.BinarySearchFunc(all, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
+		switch {
+		case !connected && name != "":
+			d.missing = append(d.missing, name)
+		case connected && !d.in[all[i]]:
+			d.found, d.in[all[i]] = append(d.found, all[i]), true
+		}
+	}
+	return d
 }
 
 func (c *choice) nowhere() error {

@@ -82,14 +82,19 @@ func (c *cluster) nodes(t *testing.T) []string {
 	return names
 }
 
-// sh runs a shell command in the first container of a pod and returns what it prints.
+// sh runs a shell command in a pod of a test and returns what it prints.
 func (c *cluster) sh(ctx context.Context, namespace, pod, command string) (string, error) {
 	return c.exec(ctx, namespace, pod, "sh", "-c", command)
 }
 
+// exec runs a command in a pod: in the container of loam, where it has more than one.
 func (c *cluster) exec(ctx context.Context, namespace, pod string, command ...string) (string, error) {
+	container := ""
+	if namespace == system {
+		container = "loam"
+	}
 	request := c.kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
-		VersionedParams(&v1.PodExecOptions{Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+		VersionedParams(&v1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	executor, err := remotecommand.NewWebSocketExecutor(c.config, "GET", request.URL().String())
 	if err != nil {
 		return "", err
@@ -117,6 +122,8 @@ func (f *failure) Unwrap() error { return f.err }
 
 // command runs a program of the machine that the cluster is on, and returns what it prints.
 func command(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
 	c := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr

@@ -35,17 +35,15 @@ func examples(s *space) {
 	}
 }
 
-// example applies a file, and before it the one that it says it comes after, and removes all of it again.
+// example applies a file, and before it the one that it says it comes after. The end of the namespace removes both.
 func (s *space) example(file string) {
 	if text, err := os.ReadFile(file); err == nil {
 		if match := comesAfter.FindSubmatch(text); match != nil {
 			before := filepath.Join(filepath.Dir(file), string(match[1]))
 			s.applyExample(before)
-			defer s.deleteExample(before)
 		}
 	}
 	s.applyExample(file)
-	s.deleteExample(file)
 }
 
 // comesAfter is how an example says that another is to be applied first.
@@ -62,12 +60,6 @@ func (s *space) applyExample(file string) {
 	for _, u := range objects {
 		s.finished(u)
 	}
-}
-
-func (s *space) deleteExample(file string) {
-	s.Helper()
-	_, err := command(s.ctx, "kubectl", "delete", "--wait=true", "--ignore-not-found", "--namespace", s.name, "--filename", file)
-	ok(s, "delete "+file, err)
 }
 
 func (s *space) readObjects(file string) []*unstructured.Unstructured {
@@ -95,6 +87,7 @@ func (s *space) finished(u *unstructured.Unstructured) {
 	switch u.GetKind() {
 	case "PersistentVolumeClaim":
 		s.bound(name)
+		s.grown(name) // an example may ask for more than there was
 	case "Pod":
 		p := until(s, pods, name, "running or done", func(p *v1.Pod) bool { return isReady(p) || hasEnded(p) })
 		if p.Status.Phase == v1.PodFailed {

@@ -23,7 +23,7 @@ func expandRunning(s *space, class, before, after string) {
 	if class == late {
 		s.skipWhereExt4CannotGrow(p)
 	}
-	s.grown("data", after)
+	s.grown("data")
 	if is := s.kibibytes("main", "/data"); is < was*3/2 {
 		s.Fatalf("the file system has %d KiB, and had %d before", is, was)
 	}
@@ -79,7 +79,7 @@ func expandUnused(s *space, class, before, after string) {
 		s.skipWhereExt4CannotGrow(p)
 	}
 	s.running("main")
-	s.grown("data", after)
+	s.grown("data")
 	if is := s.kibibytes("main", "/data"); is < was*3/2 {
 		s.Fatalf("the file system has %d KiB, and had %d before", is, was)
 	}
@@ -91,7 +91,7 @@ func expandBlock(s *space) {
 	s.run(pod("main", devices("disk")))
 	s.must("main", "printf kept | dd of=/dev/disk conv=fsync,notrunc")
 	s.grow("disk", "128Mi")
-	s.grown("disk", "128Mi")
+	s.grown("disk")
 	if size := s.must("main", "blockdev --getsize64 /dev/disk"); size != strconv.Itoa(128<<20) {
 		s.Fatalf("the device has %s bytes, 128Mi were asked", size)
 	}
@@ -100,10 +100,10 @@ func expandBlock(s *space) {
 	}
 }
 
-// grown waits until a claim has the size.
-func (s *space) grown(name, size string) {
+// grown waits until a claim has the size that it asks for.
+func (s *space) grown(name string) {
 	s.Helper()
-	until(s, claims, name, "of "+size, func(c *v1.PersistentVolumeClaim) bool {
+	until(s, claims, name, "as large as it asks", func(c *v1.PersistentVolumeClaim) bool {
 		capacity := c.Status.Capacity.Storage()
 		return capacity.Cmp(*c.Spec.Resources.Requests.Storage()) >= 0 && !hasCondition(c, v1.PersistentVolumeClaimFileSystemResizePending) &&
 			!hasCondition(c, v1.PersistentVolumeClaimResizing)

@@ -18,6 +18,7 @@ const (
 	small     = "loam-test-small"   // in the pool "small", which one test fills
 	options   = "loam-test-options" // with mount options
 	refused   = "loam-test-refused" // with a mount option that loam refuses
+	unknown   = "loam-test-unknown" // with a parameter that loam does not know
 )
 
 // claim returns a claim of a gibibyte at most, such as "64Mi".

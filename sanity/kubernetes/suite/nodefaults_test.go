@@ -29,7 +29,7 @@ func nodeIsCutOff(s *space) {
 		}
 	}()
 	s.remove(claims, "doomed")
-	s.event(doomed.Name, lost+`" is not connected`)
+	s.eventIn("default", doomed.Name, lost+`" is not connected`)
 	s.Logf("the controller knew %v after the node was cut off", time.Since(began).Round(time.Millisecond))
 	s.create(claims, claim("elsewhere", immediate, "64Mi"))
 	if node := s.nodeOf(s.bound("elsewhere")); node != other {

@@ -26,18 +26,18 @@ func capacitySteersScheduler(s *space) {
 	for _, node := range all {
 		s.capacity(node, "at least 600Mi", func(free resource.Quantity) bool { return free.Cmp(resource.MustParse("600Mi")) >= 0 })
 	}
-	s.create(claims, claim("filler", small, "400Mi"))
+	s.create(claims, claim("filler", small, "600Mi"))
 	s.run(pod("filler", mounts("filler"), onNode(full)))
-	s.capacity(full, "less than 400Mi", func(free resource.Quantity) bool { return free.Cmp(resource.MustParse("400Mi")) < 0 })
+	s.capacity(full, "less than 600Mi", func(free resource.Quantity) bool { return free.Cmp(resource.MustParse("600Mi")) < 0 })
 
-	s.create(claims, claim("data", small, "400Mi"))
+	s.create(claims, claim("data", small, "600Mi"))
 	p := s.run(pod("main", mounts("data")))
 	if p.Spec.NodeName != other {
 		s.Fatalf("the pod is on %q, which is full", p.Spec.NodeName)
 	}
 	// Nowhere is room for one more, and the pod says why it waits.
-	s.capacity(other, "less than 400Mi", func(free resource.Quantity) bool { return free.Cmp(resource.MustParse("400Mi")) < 0 })
-	s.create(claims, claim("more", small, "400Mi"))
+	s.capacity(other, "less than 600Mi", func(free resource.Quantity) bool { return free.Cmp(resource.MustParse("600Mi")) < 0 })
+	s.create(claims, claim("more", small, "600Mi"))
 	s.create(pods, pod("more", mounts("more")))
 	s.event("more", "did not have enough free storage")
 	s.remove(pods, "filler")

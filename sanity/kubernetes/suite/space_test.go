@@ -219,8 +219,13 @@ func (s *space) follow(r dynamic.ResourceInterface, what, selector, wanted strin
 // event waits for an event of an object that says the given text, in its reason or its message.
 func (s *space) event(name, text string) string {
 	s.Helper()
+	return s.eventIn(s.name, name, text)
+}
+
+func (s *space) eventIn(namespace, name, text string) string {
+	s.Helper()
 	var said string
-	s.follow(s.resource(events), "an event of "+name, "involvedObject.name="+name, fmt.Sprintf("one that says %q", text), func(u *unstructured.Unstructured) bool {
+	s.follow(s.in(events, namespace), "an event of "+name, "involvedObject.name="+name, fmt.Sprintf("one that says %q", text), func(u *unstructured.Unstructured) bool {
 		if u == nil {
 			return false
 		}

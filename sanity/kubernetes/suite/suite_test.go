@@ -66,6 +66,8 @@ func TestVolumes(t *testing.T) {
 		one{"a group snapshot", groupSnapshot},
 		one{"no group snapshot over nodes", groupOverNodes},
 		one{"no attachment by default", noAttachments},
+		one{"refusals say why", refusalsSayWhy},
+		one{"strangers are refused", strangersAreRefused},
 		one{"examples", examples},
 	)
 }
@@ -92,24 +94,25 @@ func TestFaults(t *testing.T) {
 
 // TestAttach installs loam once more, with attach.enabled.
 func TestAttach(t *testing.T) {
-	inTurn(t, one{"the chart is installed with attach", installWithAttach})
-	inTurn(t, one{"start times with attach", startTimes})
-	together(t,
-		one{"an attachment comes and goes", attachmentComesAndGoes},
-		one{"a claim binds at once", claimBindsAtOnce},
-		one{"a pod comes back to its data", podComesBackToItsData},
-		one{"a StatefulSet uses both nodes", statefulSetUsesBothNodes},
-		one{"ReadWriteOncePod is for one pod", onePodOnly},
-		one{"a raw block volume", rawBlock},
-		one{"an inline ephemeral volume", inlineEphemeral},
-		one{"expand a running xfs", expandXFS},
-		one{"clone a running volume", cloneOfRunning},
+	inTurn(t,
+		one{"the chart is installed with attach", installWithAttach},
+		one{"start times with attach", startTimesWithAttach},
 	)
+	t.Run("volumes", func(t *testing.T) { // ends when all of them have
+		together(t,
+			one{"an attachment comes and goes", attachmentComesAndGoes},
+			one{"a claim binds at once", claimBindsAtOnce},
+			one{"a pod comes back to its data", podComesBackToItsData},
+			one{"a StatefulSet uses both nodes", statefulSetUsesBothNodes},
+			one{"ReadWriteOncePod is for one pod", onePodOnly},
+			one{"a raw block volume", rawBlock},
+			one{"an inline ephemeral volume", inlineEphemeral},
+			one{"expand a running xfs", expandXFS},
+			one{"clone a running volume", cloneOfRunning},
+		)
+	})
 	inTurn(t, one{"the chart is installed without attach", installWithoutAttach})
 }
-
-// TestExternalStorage runs Kubernetes' own tests of storage drivers.
-func TestExternalStorage(t *testing.T) { externalStorage(t) }
 
 func TestAfterwards(t *testing.T) {
 	inTurn(t,

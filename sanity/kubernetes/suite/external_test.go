@@ -1,5 +1,0 @@
-package suite
-
-import "testing"
-
-func externalStorage(t *testing.T) { t.Skip("not yet") }
