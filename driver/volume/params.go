@@ -24,7 +24,6 @@ const (
 	keyPV             = reserved + "pv/name"
 	keyPodName        = reserved + "pod.name"
 	keyPodNamespace   = reserved + "pod.namespace"
-	keyEphemeral      = reserved + "ephemeral"
 )
 
 // snapshotKeys are what the external-snapshotter adds with --extra-create-metadata.
@@ -76,10 +75,13 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 }
 
 // ParseSnapshotParameters checks the parameters of CreateSnapshot and CreateVolumeGroupSnapshot:
-// only what the external-snapshotter itself adds. The kind of its error is Invalid.
+// only what the external-snapshotter itself adds, and a deletion policy, which is a field of the class, but stands among
+// the parameters as well where Kubernetes' own tests make one for groups; it is the orchestrator's matter in
+// both places. The kind of its error is Invalid.
 func ParseSnapshotParameters(raw map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		if !slices.Contains(snapshotKeys, key) {
+		policy := key == "deletionPolicy" && (raw[key] == "Delete" || raw[key] == "Retain")
+		if !policy && !slices.Contains(snapshotKeys, key) {
 			return unknownKey(key)
 		}
 	}
@@ -97,7 +99,7 @@ func ParseMutableParameters(raw map[string]string) error {
 
 // IsEphemeral reports whether the volume context that the kubelet sends with NodePublishVolume is
 // that of an inline ephemeral volume.
-func IsEphemeral(context map[string]string) bool { return context[keyEphemeral] == "true" }
+func IsEphemeral(context map[string]string) bool { return context[ContextEphemeral] == "true" }
 
 // ParseEphemeral reads the volume context of an inline ephemeral volume. A key that is neither ours
 // nor added by the kubelet is refused by name, and so is KeyMkfsOptions: who may write a pod need not be

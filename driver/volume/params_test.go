@@ -40,7 +40,7 @@ func TestWhatIsNoParameterIsRefusedByName(t *testing.T) {
 	if err := volume.ParseMutableParameters(map[string]string{"iops": "1"}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "iops") {
 		t.Errorf("ParseMutableParameters = %v", err)
 	}
-	if err := volume.ParseSnapshotParameters(map[string]string{"csi.storage.k8s.io/volumesnapshot/name": "s"}); err != nil {
+	if err := volume.ParseSnapshotParameters(map[string]string{"csi.storage.k8s.io/volumesnapshot/name": "s", "deletionPolicy": "Delete"}); err != nil {
 		t.Errorf("ParseSnapshotParameters = %v", err)
 	}
 	if err := volume.ParseSnapshotParameters(map[string]string{"pool": "s"}); !volume.Is(err, volume.Invalid) {
