@@ -3,7 +3,7 @@
 # test-lvm  the tests that need device-mapper, in a VM with a stock kernel; with VM=no on this machine (needs root)
 # test-kubernetes  loam in a real Kubernetes of two nodes on this machine, which it builds first (needs root); FULL=yes: all of it
 # cluster  leaves such a cluster up, with loam in it, to play with; cluster-down ends it
-# bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp)
+# bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp), and LVM pools in a VM (bench-lvm)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
 # image  the container image, without a registry: .cache/image/loam.tar
 # manifests  deploy/kubernetes/loam.yaml, from the chart
@@ -31,7 +31,6 @@ test: tools-test
 	{ go test -json -race -timeout 60m $(ARGS) ./...; cd deploy/render && go test -json ./...; cd ../image && go test -json ./...; } | go run ./sanity/summary
 
 test-lvm: tools-test-lvm
-	@if [ -z "$(VM)$(PACKAGES)" ]; then LOAM_TEST_VM=yes go test -json ./sanity/vm | go run ./sanity/summary; fi
 	sanity/test-lvm.sh $(ARGS)
 
 test-kubernetes: tools-kubernetes
@@ -50,7 +49,12 @@ manifests:
 	cd deploy/render && go run .
 
 bench: tools-bench
-	go run ./sanity/bench $(ARGS)
+	go run ./sanity/bench $(ARGS); code=$$?; $(MAKE) --no-print-directory bench-lvm && exit $$code
+
+bench-lvm: tools-bench-lvm
+	go build -o .cache/vm/vm ./sanity/vm
+	CGO_ENABLED=0 go build -o .cache/vm/bench ./sanity/bench
+	.cache/vm/vm -disk 4G -timeout 30m -file "$$(command -v fio)" -- .cache/vm/bench -lvm
 
 lint: tools-lint
 	go run $(GOLANGCI) run ./...

@@ -7,7 +7,7 @@
 //	log.go      one line for each call, and its request at a high verbosity
 //	metrics.go  calls by method and code, and how long they took
 //	status.go   the error becomes a gRPC status, the answer nil
-//	gate.go     one call per name (names.go), and work that outlives its caller
+//	gate.go     one call per name (names.go), and work that outlives its caller; on a node, not on what forwards
 //	metrics.go  what is at work now, its caller waiting or not
 //	recover.go  a panic becomes an error
 //

@@ -70,6 +70,7 @@ type running struct {
 	identity   csi.IdentityClient
 	node       csi.NodeClient
 	log        *logBuffer
+	remoteLog  *logBuffer // of startRemote
 	ended      chan error // how Serve ended
 	cancel     context.CancelFunc
 }
@@ -86,7 +87,10 @@ func start(t *testing.T, c Config) *running {
 	return r
 }
 
-func startUnchecked(t *testing.T, c Config) *running {
+func startUnchecked(t *testing.T, c Config) *running { return startWith(t, c, func(*Server) {}) }
+
+// startWith does something with the server before it serves.
+func startWith(t *testing.T, c Config, before func(*Server)) *running {
 	t.Helper()
 	if c.Endpoint == "" {
 		c.Endpoint = "unix://" + socketFile(t)
@@ -98,6 +102,7 @@ func startUnchecked(t *testing.T, c Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before(s)
 	r := &running{Server: s, log: &logBuffer{}, ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel

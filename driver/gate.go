@@ -68,7 +68,7 @@ func (g *gate) hold(ctx context.Context, req any, info *grpc.UnaryServerInfo, ha
 			select {
 			case done <- end:
 			case <-ctx.Done():
-				logEnd(klog.FromContext(ctx), "work ended after its caller had left", started, statusOf(req, end.err))
+				logEnd(klog.FromContext(ctx).WithValues(made(end.resp)...), "work ended after its caller had left", started, statusOf(req, end.err))
 			}
 		}()
 		end.resp, end.err = handler(context.WithoutCancel(ctx), req)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -35,7 +36,7 @@ func logCalls(logger klog.Logger) grpc.UnaryServerInterceptor {
 		if err == nil && quiet(method) {
 			logger = logger.V(verboseQuiet)
 		}
-		logEnd(logger, "call", started, status.Convert(err))
+		logEnd(logger.WithValues(made(resp)...), "call", started, status.Convert(err))
 		return resp, err
 	}
 }
@@ -83,4 +84,22 @@ func subject(req any) []any {
 		add("group", r.GetGroupSnapshotId())
 	}
 	return values
+}
+
+// made returns the handle of what a call has made, as subject does: it says on which node and in which pool
+// that is, which the request does not.
+func made(resp any) []any {
+	key, handle := "", ""
+	switch r := resp.(type) {
+	case *csi.CreateVolumeResponse:
+		key, handle = "volume", r.GetVolume().GetVolumeId()
+	case *csi.CreateSnapshotResponse:
+		key, handle = "snapshot", r.GetSnapshot().GetSnapshotId()
+	case *csi.CreateVolumeGroupSnapshotResponse:
+		key, handle = "group", r.GetGroupSnapshot().GetGroupSnapshotId()
+	}
+	if handle == "" {
+		return nil
+	}
+	return []any{key, oneLine(handle, volume.MaxRequestNameBytes)}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -29,6 +30,10 @@ type Config struct {
 	Controller csi.ControllerServer
 	Group      csi.GroupControllerServer
 	Node       csi.NodeServer // a service that is nil is not served: UNIMPLEMENTED
+
+	// Forwards says that the services pass each call on to a server with a gate of its own. Then there is none here: a
+	// call ends with its caller, so that nothing more is begun for one that may be asking elsewhere already.
+	Forwards bool
 
 	// Ready says whether calls can succeed; nil: always. An error of the kind volume.Unavailable
 	// means "not yet", any other one that something is broken. Probe and /readyz ask it.
@@ -112,7 +117,7 @@ func (s *Server) Serve(ctx context.Context) error {
 // Calls pass what those on the socket do, and a name is held against both. It is to be called once, before
 // Serve, which ends it.
 func (s *Server) Remote(ctx context.Context, options ...grpc.ServerOption) *grpc.Server {
-	s.remote = s.newServer(klog.FromContext(ctx), options...)
+	s.remote = s.newServer(klog.FromContext(ctx), append(options, grpc.ChainUnaryInterceptor(s.gate.tellMaking))...)
 	healthgrpc.RegisterHealthServer(s.remote, health.NewServer())
 	return s.remote
 }
@@ -126,8 +131,12 @@ func (s *Server) grpcServer(logger klog.Logger) *grpc.Server {
 }
 
 func (s *Server) newServer(logger klog.Logger, options ...grpc.ServerOption) *grpc.Server {
+	hold := s.gate.hold
+	if s.config.Forwards {
+		hold = passThrough
+	}
 	server := grpc.NewServer(append(options, grpc.ChainUnaryInterceptor( // their order is explained in doc.go
-		logCalls(logger), s.metrics.count, answerStatus, s.gate.hold, s.metrics.track, guard))...)
+		logCalls(logger), s.metrics.count, answerStatus, hold, s.metrics.track, guard))...)
 	csi.RegisterIdentityServer(server, &identity{version: s.config.Version, ready: s.config.Ready})
 	if s.config.Controller != nil {
 		csi.RegisterControllerServer(server, s.config.Controller)
@@ -138,6 +147,10 @@ func (s *Server) newServer(logger klog.Logger, options ...grpc.ServerOption) *gr
 	return server
 }
 
+func passThrough(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	return handler(ctx, req)
+}
+
 // stop lets calls and work end, for as long as the server's patience lasts.
 func (s *Server) stop(server *grpc.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
@@ -145,10 +158,12 @@ func (s *Server) stop(server *grpc.Server) error {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
+		var both sync.WaitGroup // neither takes new calls while the other still works
+		both.Go(server.GracefulStop)
 		if s.remote != nil {
-			s.remote.GracefulStop()
+			both.Go(s.remote.GracefulStop)
 		}
-		server.GracefulStop()
+		both.Wait()
 	}()
 	var err error
 	select {

@@ -12,15 +12,16 @@ case "${1:-}" in
 build | lint) needed="" ;;
 run) needed=$file_systems ;;
 test) needed="gcc:gcc $file_systems fio:fio" ;; # the race detector needs gcc
-test-lvm) needed="$file_systems dmsetup:dmsetup lvm:lvm2 thin_check:thin-provisioning-tools losetup:mount" ;;
+test-lvm | bench-lvm) needed="$file_systems dmsetup:dmsetup lvm:lvm2 thin_check:thin-provisioning-tools losetup:mount" ;;
 kubernetes) needed="$file_systems runc:runc iptables:iptables conntrack:conntrack busybox:busybox-static /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset socat:socat openssl:openssl ssh-keygen:openssh-client losetup:mount pgrep:procps nsenter:util-linux" ;;
 bench) needed="$file_systems losetup:mount fallocate:util-linux fio:fio" ;;
 *) sed -n 's/^#   \(sanity.*\)/usage: \1/p' "$0" >&2; exit 2 ;;
 esac
 # Without root nothing can be mounted, and the tests that would are skipped.
 if [ "$1" = test ] && [ "$(id -u)" != 0 ]; then needed="gcc:gcc"; fi
+if [ "$1" = bench-lvm ]; then needed="$needed fio:fio"; fi
 # The VM's kernel is fetched and unpacked, and not installed.
-if [ "$1" = test-lvm ] && [ "${VM:-}" != no ]; then
+if { [ "$1" = test-lvm ] && [ "${VM:-}" != no ]; } || [ "$1" = bench-lvm ]; then
     needed="$needed qemu-system-x86_64:qemu-system-x86 busybox:busybox-static lz4:lz4 dpkg-deb:dpkg"
 fi
 

@@ -1,18 +1,27 @@
 #!/bin/bash
-# Runs the tests that need device-mapper, compiled, in the VM of sanity/vm; or on this machine, as root.
+# Runs the tests that need device-mapper, compiled, in VMs of sanity/vm; or on this machine, as root.
 #
 #   sanity/test-lvm.sh [TEST FLAG]...       a flag of the test binaries, such as -test.run=Thin
 #
-#   VM=no              on this machine, on loop devices of its own
-#   PACKAGES="./a ./b" these packages, whole
+#   VM=no              on this machine, on loop devices of its own, without the power cuts
+#   PACKAGES="./a ./b" these packages, whole, in one VM
+#   FULL=yes           all of the faults, and longer runs
+#   CUTS=8             how often the power is cut
 #   DISKS=4 SIZE=4G    how many disks the tests have, and how large
-#   TIMEOUT=30m        how long the VM may take, and each package
+#   TIMEOUT=30m        how long each VM may take, and each package
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
-DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-30m}
+DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-30m} FULL=${FULL:-} CUTS=${CUTS:-8}
+export FULL
+
+# Two VMs work at once, with about as much to do.
+first="./driver/host ./driver/pool/loop ./driver/pool/lvm ./cmd/loam"
+second="./sanity/csi ./sanity/crash ./sanity/fault"
+if [ -n "${PACKAGES:-}" ]; then first=$PACKAGES second=; fi
 
 if [ "${VM:-}" = no ]; then
+    first="$first $second" second=
     if [ "$(id -u)" != 0 ]; then echo "test-lvm: VM=no needs root, for loop devices and LVM" >&2; exit 1; fi
     modprobe dm-mod 2>/dev/null || true
     if ! grep -qw device-mapper /proc/misc; then
@@ -21,11 +30,14 @@ if [ "${VM:-}" = no ]; then
     fi
 fi
 
-# Of the loop pool, the VM runs what depends on the kernel most; make test runs it whole.
-skip_in_vm() {
-    if [ -z "${PACKAGES:-}" ] && [ "${VM:-}" != no ] && [ "$1" = ./driver/pool/loop ]; then
-        echo "-test.skip=^TestLoopPoolKeepsTheContract$/^(own|ext4|btrfs)|^TestGroupIsOfOneInstant$/^btrfs"
-    fi
+# flags_of gives the flags of a package that is not run whole: of what make test runs as well, only what needs
+# device-mapper, or depends on the kernel most.
+flags_of() {
+    if [ -n "${PACKAGES:-}" ]; then return; fi
+    case $1 in
+    ./driver/pool/loop) if [ "${VM:-}" != no ]; then echo "-test.skip=^TestLoopPoolKeepsTheContract$/^(own|ext4|btrfs)|^TestGroupIsOfOneInstant$/^btrfs"; fi ;;
+    ./cmd/loam | ./sanity/csi | ./sanity/crash) echo "-test.run=LVM" ;;
+    esac
 }
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/loam-test-lvm.XXXXXX")
@@ -38,7 +50,7 @@ remove_groups() {
     for group in $groups; do lvm vgremove --devices "$devices" --yes --force --force "$group" || true; done
 }
 finish() {
-    for job in $(jobs -p); do kill -- "-$job" && wait "$job" || true; done
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null && wait "$job" || true; done
     if [ ${#loops[@]} != 0 ]; then remove_groups; fi
     for loop in "${loops[@]}"; do losetup --detach "$loop"; done
     rm -rf "$work"
@@ -46,8 +58,13 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
-# run.sh prints what go test -json would.
-cat >"$work/run.sh" <<'end'
+# compile makes a folder in which ./run prints what go test -json would of the packages.
+compile() {
+    local folder=$work/$1 number=10 package flags
+    shift
+    mkdir "$folder"
+    cp "$work/test2json" "$folder"
+    cat >"$folder/run" <<'end'
 #!/bin/sh
 cd "$(dirname "$0")" || exit
 code=0
@@ -56,21 +73,64 @@ for package in [0-9]*; do
 done
 exit $code
 end
+    for package in "$@"; do
+        number=$((number + 1))
+        mkdir "$folder/$number"
+        go test -c -ldflags "-s -w" -o "$folder/$number/test" "$package"
+        if [ -d "$package/testdata" ]; then cp -r "$package/testdata" "$folder/$number"; fi
+        flags=$(flags_of "$package")
+        if [ -n "$flags" ]; then echo "test-lvm: $package with $flags; whole: make test-lvm PACKAGES=$package"; fi
+        echo "exec ../test2json -t -p $(go list "$package") ./test -test.v=test2json -test.timeout=$TIMEOUT ${flags:+'$flags'} \"\$@\"" >"$folder/$number/run"
+    done
+}
 export CGO_ENABLED=0
 go build -o "$work/test2json" cmd/test2json
-number=10
-for package in ${PACKAGES:-./driver/host ./driver/pool/loop ./driver/pool/lvm}; do
-    number=$((number + 1))
-    mkdir "$work/$number"
-    go test -c -ldflags "-s -w" -o "$work/$number/test" "$package"
-    if [ -d "$package/testdata" ]; then cp -r "$package/testdata" "$work/$number"; fi
-    name=$(go list "$package")
-    skip=$(skip_in_vm "$package")
-    if [ -n "$skip" ]; then echo "test-lvm: $package with $skip; whole: make test-lvm PACKAGES=$package"; fi
-    echo "exec ../test2json -t -p $name ./test -test.v=test2json -test.timeout=$TIMEOUT ${skip:+'$skip'} \"\$@\"" >"$work/$number/run"
-done
+# shellcheck disable=SC2086 # lists
+{
+    compile first $first
+    if [ -n "$second" ]; then compile second $second; fi
+}
 
-command=(sh "$work/run.sh" "$@")
+vm() {
+    local folder=$1 disks=() code=0
+    shift
+    for ((i = 0; i < DISKS; i++)); do disks+=(-disk "$SIZE"); done
+    .cache/vm/vm "${disks[@]}" -env "FULL=$FULL" -timeout "$TIMEOUT" -file "$folder" "$@" || code=$?
+    if [ $code -gt 1 ]; then echo "test-lvm: a VM ended with $code" >&2; fi
+    return $code
+}
+
+# cut_power runs one test over as many starts of a VM, killed at a random instant after it says that it is ready.
+cut_power() {
+    local cuts=()
+    for ((i = 0; i < CUTS; i++)); do cuts+=(-cut "$((200 + RANDOM % 15000))ms"); done
+    # shellcheck disable=SC2016 # for the shell of the guest
+    vm "$work/second" -cut-from "ready for the power cut" "${cuts[@]}" -- \
+        sh -c 'cd "$1" && shift && exec sh ./run "$@"' sh "$work/second/12" "-test.run=^TestPowerCut$" "$@"
+}
+
+# The second VM prints into a file, which is shown when the first has ended, so that their lines do not mix.
+all() {
+    local code=0 other
+    if [ "${VM:-}" = no ]; then
+        sh "$work/first/run" "$@"
+        return
+    fi
+    if [ -n "$second" ]; then
+        { vm "$work/second" -- sh "$work/second/run" "$@" || touch "$work/failed"; } >"$work/output" &
+        other=$!
+        LOAM_TEST_VM=yes go test -json ./sanity/vm || code=1
+    fi
+    vm "$work/first" -- sh "$work/first/run" "$@" || code=1
+    if [ -n "$second" ]; then
+        if [ "$CUTS" != 0 ]; then cut_power "$@" || code=1; fi
+        tail --pid "$other" --lines +1 --follow "$work/output"
+        wait "$other" || code=1
+        if [ -e "$work/failed" ]; then code=1; fi
+    fi
+    return $code
+}
+
 if [ "${VM:-}" = no ]; then
     for ((i = 0; i < DISKS; i++)); do
         truncate -s "$SIZE" "$work/disk$i"
@@ -79,11 +139,8 @@ if [ "${VM:-}" = no ]; then
     export LOAM_TEST_DISKS=${loops[*]}
 else
     go build -o .cache/vm/vm ./sanity/vm
-    disks=()
-    for ((i = 0; i < DISKS; i++)); do disks+=(-disk "$SIZE"); done
-    command=(.cache/vm/vm "${disks[@]}" -timeout "$TIMEOUT" -file "$work" -- "${command[@]}")
 fi
 # A job of its own, so that an interrupt ends all of it at once.
 set -m
-("${command[@]}" | go run ./sanity/summary) &
+(set +m; all "$@" | go run ./sanity/summary) &
 wait $!

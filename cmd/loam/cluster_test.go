@@ -1,216 +1,316 @@
 package main
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"google.golang.org/grpc"
+	"github.com/moby/sys/mountinfo"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-// pki makes certificates in a directory: <name>.crt and <name>.key, signed by ca.crt.
-type pki struct {
-	dir string
-	ca  *x509.Certificate
-	key *ecdsa.PrivateKey
+// cluster is a controller and nodes on this machine, each a process of its own, with certificates.
+type cluster struct {
+	*testing.T
+	dir          string
+	certificates *pki
+	controller   *process
+	address      string // of the controller
+	csi.ControllerClient
 }
 
-func newPKI(t *testing.T) *pki {
+func newCluster(t *testing.T, nodes ...string) *cluster {
 	t.Helper()
-	p := &pki{dir: t.TempDir()}
-	p.make(t, "ca")
-	return p
-}
-
-func (p *pki) make(t *testing.T, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}, DNSNames: []string{name}}
-	if p.ca == nil {
-		c.IsCA, c.BasicConstraintsValid, c.ExtKeyUsage, c.DNSNames = true, true, nil, nil
-		p.ca, p.key = c, key
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, c, p.ca, key.Public(), p.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{p.path(name + ".crt"): {Type: "CERTIFICATE", Bytes: raw}, p.path(name + ".key"): {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
-
-// running runs something until stop is called, or the test ends.
-func runningUntil(t *testing.T, run func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
-}
-
-func connect(t *testing.T, socket string) *grpc.ClientConn {
-	t.Helper()
-	c, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
+	c := &cluster{T: t, dir: shortDir(t), certificates: newPKI(t, append(nodes, "localhost")...)}
+	t.Cleanup(c.tidy)
+	c.startController("localhost:0")
+	_, port, _ := strings.Cut(c.controller.says(`waiting for nodes.*address="([^"]*)"`), ":")
+	c.address = "localhost:" + port
+	c.ControllerClient = csi.NewControllerClient(connect(t, c.path("c.sock")))
 	return c
 }
 
-// eventually calls f until it has no error.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		err := f()
-		if err == nil {
-			return
+func (c *cluster) path(elements ...string) string {
+	return filepath.Join(append([]string{c.dir}, elements...)...)
+}
+
+func (c *cluster) startController(address string) {
+	c.Helper()
+	c.controller = startLoam(c.T, "controller", "--endpoint", c.path("c.sock"), "--listen", address,
+		"--certificate", c.certificates.path("localhost.crt"), "--key", c.certificates.path("localhost.key"), "--client-ca", c.certificates.path("ca.crt"))
+}
+
+// startNode starts a node with a pool that has a file system of its own, in the directory that it always has.
+func (c *cluster) startNode(name string) *process {
+	c.Helper()
+	config := fmt.Sprintf("pools: [{name: default, loop: {directory: %s, size: 400Mi, allocation: sparse}}]", c.path(name, "pool"))
+	for _, dir := range []string{c.path(name, "plugins_registry"), c.path(name, "pods")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			c.Fatal(err)
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatal(err)
-		case <-time.After(20 * time.Millisecond):
+	}
+	if err := os.WriteFile(c.path(name, "loam.yaml"), []byte(config), 0o600); err != nil {
+		c.Fatal(err)
+	}
+	return startLoam(c.T, "node", "--node", name, "--config", c.path(name, "loam.yaml"), "--kubelet-dir", c.path(name), "--http", "localhost:0",
+		"--controller", c.address, "--ca", c.certificates.path("ca.crt"), "--certificate", c.certificates.path(name+".crt"), "--key", c.certificates.path(name+".key"))
+}
+
+// tidy takes away what a test that has failed has left mounted.
+func (c *cluster) tidy() {
+	for range 3 { // a pool's file system, and what is mounted from files in it
+		all, _ := mountinfo.GetMounts(mountinfo.PrefixFilter(c.dir))
+		for _, m := range slices.Backward(all) {
+			_ = syscall.Unmount(m.Mountpoint, 0)
+		}
+		loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		for _, path := range loops {
+			if text, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(text), c.dir+"/") {
+				_ = exec.Command("losetup", "-d", "/dev/"+strings.Split(path, "/")[3]).Run()
+			}
 		}
 	}
 }
 
-// A controller and two nodes with certificates: volumes come to the node that the topology names, the kubelet
-// of a node sees its own, and one node can be gone and back.
-func TestControllerAndNodesAreACluster(t *testing.T) {
-	needsRoot(t)
-	certificates, dir := newPKI(t), t.TempDir()
-	for _, name := range []string{"localhost", "n1", "n2"} {
-		certificates.make(t, name)
+var mounted = &csi.VolumeCapability{
+	AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER},
+	AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
+}
+
+func (c *cluster) create(name, node string) (handle string, err error) {
+	made, err := c.CreateVolume(c.Context(), &csi.CreateVolumeRequest{
+		Name: name, CapacityRange: &csi.CapacityRange{RequiredBytes: 16 << 20}, VolumeCapabilities: []*csi.VolumeCapability{mounted},
+		AccessibilityRequirements: &csi.TopologyRequirement{Requisite: []*csi.Topology{{Segments: map[string]string{"loam.storage/node": node}}}},
+	})
+	return made.GetVolume().GetVolumeId(), err
+}
+
+// has waits until the volumes of all nodes that are connected are the given ones.
+func (c *cluster) has(want ...string) {
+	c.Helper()
+	slices.Sort(want)
+	eventually(c.T, func() error {
+		all, err := c.ListVolumes(c.Context(), &csi.ListVolumesRequest{})
+		var got []string
+		for _, e := range all.GetEntries() {
+			got = append(got, e.GetVolume().GetVolumeId())
+		}
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("listed are %v, want %v", got, want)
+		}
+		return err
+	})
+}
+
+// register does what the kubelet does with the socket in its directory, and returns what it would call then.
+func (c *cluster) register(node string) csi.NodeClient {
+	c.Helper()
+	plugin := registration.NewRegistrationClient(connect(c.T, c.path(node, "plugins_registry", "loam.storage-reg.sock")))
+	info, err := plugin.GetInfo(c.Context(), &registration.InfoRequest{})
+	if err != nil {
+		c.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "localhost:0")
+	client := csi.NewNodeClient(connect(c.T, info.GetEndpoint()))
+	if says, err := client.NodeGetInfo(c.Context(), &csi.NodeGetInfoRequest{}); err != nil || says.GetNodeId() != node {
+		c.Fatalf("%v, %v", says, err)
+	}
+	if _, err := plugin.NotifyRegistrationStatus(c.Context(), &registration.RegistrationStatus{PluginRegistered: true}); err != nil {
+		c.Fatal(err)
+	}
+	return client
+}
+
+// publish has a volume appear at the path of a pod that it returns.
+func (c *cluster) publish(client csi.NodeClient, node, handle string) string {
+	c.Helper()
+	staging, target := c.path(node, "pods", "staging"), c.path(node, "pods", "target")
+	if err := os.MkdirAll(staging, 0o700); err != nil {
+		c.Fatal(err)
+	}
+	if _, err := client.NodeStageVolume(c.Context(), &csi.NodeStageVolumeRequest{VolumeId: handle, StagingTargetPath: staging, VolumeCapability: mounted}); err != nil {
+		c.Fatal(err)
+	}
+	if _, err := client.NodePublishVolume(c.Context(), &csi.NodePublishVolumeRequest{VolumeId: handle, StagingTargetPath: staging, TargetPath: target, VolumeCapability: mounted}); err != nil {
+		c.Fatal(err)
+	}
+	return target
+}
+
+func (c *cluster) unpublish(client csi.NodeClient, node, handle string) {
+	c.Helper()
+	if _, err := client.NodeUnpublishVolume(c.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: handle, TargetPath: c.path(node, "pods", "target")}); err != nil {
+		c.Error(err)
+	}
+	if _, err := client.NodeUnstageVolume(c.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: handle, StagingTargetPath: c.path(node, "pods", "staging")}); err != nil {
+		c.Error(err)
+	}
+}
+
+func (c *cluster) delete(handles ...string) {
+	c.Helper()
+	for _, handle := range handles {
+		if _, err := c.DeleteVolume(c.Context(), &csi.DeleteVolumeRequest{VolumeId: handle}); err != nil {
+			c.Errorf("%s: %v", handle, err)
+		}
+	}
+}
+
+// mounts returns how many mounts there are in the directory of a node.
+func (c *cluster) mounts(node string) int {
+	c.Helper()
+	all, err := mountinfo.GetMounts(mountinfo.PrefixFilter(c.path(node)))
+	if err != nil {
+		c.Fatal(err)
+	}
+	return len(all)
+}
+
+func wantReady(t *testing.T, p *process, code int) {
+	t.Helper()
+	resp, err := http.Get("http://" + p.says(`serving metrics.*address="([^"]*)"`) + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
-	socket := filepath.Join(dir, "controller.sock")
-	runningUntil(t, func(ctx context.Context) error {
-		return runController(ctx, controllerOptions{endpoint: socket, listen: address, certificate: certificates.path("localhost.crt"),
-			key: certificates.path("localhost.key"), clientCA: certificates.path("ca.crt")})
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != code {
+		t.Errorf("/readyz answers %d, want %d: %s %v", resp.StatusCode, code, body, err)
+	}
+}
+
+// A pod of one node writes and volumes are being made there when loam is killed. Nothing of it is lost or there
+// twice, the pod and the other node notice nothing, and a retry finds what the first attempt made.
+func TestNodeIsKilledWhileItWorks(t *testing.T) {
+	needsRoot(t)
+	c := newCluster(t, "n1", "n2")
+	n1, n2 := c.startNode("n1"), c.startNode("n2")
+	n1.says("connected to the controller")
+	n2.says("connected to the controller")
+	wantReady(t, n1, http.StatusServiceUnavailable)
+	kubelet := c.register("n1")
+	wantReady(t, n1, http.StatusOK)
+	var want []string
+	for _, node := range []string{"n1", "n2"} {
+		handle, err := c.create("data-"+node, node)
+		if err != nil || handle != node+"/default/data-"+node {
+			t.Fatalf("%q, %v", handle, err)
+		}
+		want = append(want, handle)
+	}
+	pod, err := os.Create(filepath.Join(c.publish(kubelet, "n1", want[0]), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pod.Close()
+	mounts := c.mounts("n1")
+
+	some := make(chan struct{})
+	var making sync.WaitGroup
+	making.Go(func() {
+		for i := range 10 {
+			name := fmt.Sprintf("new-%d", i)
+			eventually(t, func() error { _, err := c.create(name, "n1"); return err })
+			if i == 3 {
+				close(some)
+			}
+		}
 	})
-	start := func(name string) (stop func()) {
-		config := filepath.Join(dir, name+".yaml")
-		pool := filepath.Join(dir, name)
-		if err := os.WriteFile(config, []byte("pools: [{name: default, loop: {directory: "+pool+", allocation: sparse}}]"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		kubelet := filepath.Join(dir, "kubelet-"+name)
-		if err := os.MkdirAll(filepath.Join(kubelet, "plugins_registry"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		return runningUntil(t, func(ctx context.Context) error {
-			return runNode(ctx, nodeOptions{config: config, name: name, kubeletDir: kubelet, controllers: []string{"localhost:" + port},
-				ca: certificates.path("ca.crt"), certificate: certificates.path(name + ".crt"), key: certificates.path(name + ".key")})
-		})
+	for i := range 10 {
+		want = append(want, fmt.Sprintf("n1/default/new-%d", i))
 	}
-	start("n1")
-	stop := start("n2")
-	control := csi.NewControllerClient(connect(t, socket))
-	create := func(name, node string) (*csi.Volume, error) {
-		made, err := control.CreateVolume(t.Context(), &csi.CreateVolumeRequest{
-			Name: name, CapacityRange: &csi.CapacityRange{RequiredBytes: 64 << 20},
-			AccessibilityRequirements: &csi.TopologyRequirement{Requisite: []*csi.Topology{{Segments: map[string]string{"loam.storage/node": node}}}},
-			VolumeCapabilities: []*csi.VolumeCapability{{
-				AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
-				AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
-			}},
-		})
-		return made.GetVolume(), err
-	}
-	for _, node := range []string{"n1", "n2"} {
-		eventually(t, func() error {
-			made, err := create("of-"+node, node)
-			if err == nil && made.GetVolumeId() != node+"/default/of-"+node {
-				t.Errorf("it is called %q", made.GetVolumeId())
-			}
-			return err
-		})
-	}
-	// What the kubelet does.
-	for _, node := range []string{"n1", "n2"} {
-		kubelet := filepath.Join(dir, "kubelet-"+node)
-		plugin := registration.NewRegistrationClient(connect(t, filepath.Join(kubelet, "plugins_registry", "loam.storage-reg.sock")))
-		info, err := plugin.GetInfo(t.Context(), &registration.InfoRequest{})
-		if err != nil || info.GetType() != "CSIPlugin" || info.GetName() != "loam.storage" {
-			t.Fatalf("%v, %v", info, err)
-		}
-		says, err := csi.NewNodeClient(connect(t, info.GetEndpoint())).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
-		if err != nil || says.GetNodeId() != node {
-			t.Errorf("%v, %v", says, err)
-		}
-		if _, err := plugin.NotifyRegistrationStatus(t.Context(), &registration.RegistrationStatus{PluginRegistered: true}); err != nil {
-			t.Error(err)
-		}
-	}
-	count := func(want int) {
-		t.Helper()
-		eventually(t, func() error {
-			all, err := control.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
-			if err == nil && len(all.GetEntries()) != want {
-				err = fmt.Errorf("%d volumes are listed, want %d", len(all.GetEntries()), want)
-			}
-			return err
-		})
-	}
-	count(2)
-	stop()
-	count(1)
-	if _, err := control.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "n2/default/of-n2"}); status.Code(err) != codes.Unavailable {
+	<-some
+	n1.kill()
+	_, err = c.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: want[0]})
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "n1") {
 		t.Errorf("a volume of a node that is away is deleted: %v", err)
 	}
-	start("n2")
-	count(2)
+	if handle, err := c.create("more-n2", "n2"); err != nil {
+		t.Error(err)
+	} else {
+		want = append(want, handle)
+	}
+	if _, err := pod.WriteString("the pod goes on"); err != nil {
+		t.Error(err)
+	}
+	if err := pod.Sync(); err != nil {
+		t.Error(err)
+	}
+
+	n1 = c.startNode("n1")
+	making.Wait()
+	c.has(want...)
+	kubelet = c.register("n1")
+	wantReady(t, n1, http.StatusOK)
+	if text, err := os.ReadFile(filepath.Join(c.publish(kubelet, "n1", want[0]), "file")); err != nil || string(text) != "the pod goes on" {
+		t.Errorf("the pod reads %q, %v", text, err)
+	}
+	if now := c.mounts("n1"); now != mounts {
+		t.Errorf("%d mounts are there, and were %d before", now, mounts)
+	}
+	pod.Close()
+	c.unpublish(kubelet, "n1", want[0])
+	c.delete(want...)
+	c.has()
+}
+
+// A node without a controller goes on serving the kubelet, and finds the controller when it is back. The node
+// may stop and come back as well.
+func TestControllerIsKilled(t *testing.T) {
+	needsRoot(t)
+	c := newCluster(t, "n1", "n2")
+	c.startNode("n1")
+	n2 := c.startNode("n2")
+	kubelet := c.register("n1")
+	var want []string
 	for _, node := range []string{"n1", "n2"} {
-		if _, err := control.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: node + "/default/of-" + node}); err != nil {
-			t.Error(err)
+		eventually(t, func() error {
+			handle, err := c.create("data", node)
+			if node == "n2" {
+				handle, err = c.create("data-n2", node)
+			}
+			if err == nil {
+				want = append(want, handle)
+			}
+			return err
+		})
+	}
+	c.controller.kill()
+	c.publish(kubelet, "n1", want[0])
+	c.unpublish(kubelet, "n1", want[0])
+	c.startController(c.address)
+	c.has(want...)
+	n2.stop()
+	c.has(want[0])
+	c.startNode("n2")
+	c.has(want...)
+	c.delete(want...)
+	c.has()
+}
+
+func TestNodeIsToldWhatItCannotDial(t *testing.T) {
+	for says, addresses := range map[string][]string{
+		"host:port":    {"loam-controller"},
+		`":9443"`:      {":9443"},
+		"c:http":       {"c:http"},
+		"given twice":  {"c:1", "d:1", "c:1"},
+		"c:1000000000": {"c:1000000000"},
+	} {
+		args := []string{"node", "--node", "n1", "--kubelet-dir", ""}
+		for _, address := range addresses {
+			args = append(args, "--controller", address)
+		}
+		if _, err := loamSays(t, args...); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v: %v", addresses, err)
 		}
 	}
-	count(0)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/loam-storage/loam/driver/pool/lvm"
 )
@@ -13,7 +14,7 @@ func parseLVM(pool section) (lvm.Config, error) {
 	if err != nil {
 		return lvm.Config{}, err
 	}
-	if err := s.only("volumeGroup", "thinPool", "type", "stripes", "mirrors", "reserve", "overprovision", "wipe", "devices", "create"); err != nil {
+	if err := s.only("volumeGroup", "thinPool", "type", "stripes", "mirrors", "reserve", "overprovision", "extend", "wipe", "devices", "create"); err != nil {
 		return lvm.Config{}, err
 	}
 	if !s.has("volumeGroup") {
@@ -26,21 +27,52 @@ func parseLVM(pool section) (lvm.Config, error) {
 	mirrors, mirrorsErr := s.number("mirrors", 1, 64)
 	reserve, percent, reserveErr := s.reserve()
 	overprovision, overErr := s.ratio("overprovision")
+	extendAt, extendBy, extendErr := s.extend()
 	wipe, wipeErr := s.text("wipe")
 	devices, devicesErr := s.texts("devices")
 	create, createErr := s.truth("create")
-	if err := errors.Join(groupErr, thinErr, typeErr, stripesErr, mirrorsErr, reserveErr, overErr, wipeErr, devicesErr, createErr); err != nil {
+	if err := errors.Join(groupErr, thinErr, typeErr, stripesErr, mirrorsErr, reserveErr, overErr, extendErr, wipeErr, devicesErr, createErr); err != nil {
 		return lvm.Config{}, err
 	}
 	c := lvm.Config{
 		VolumeGroup: group, ThinPool: thin, Type: lvm.Type(layout), Stripes: int(stripes), Mirrors: int(mirrors),
-		ReserveBytes: reserve, ReservePercent: percent, Overprovision: overprovision, Wipe: lvm.Wipe(wipe),
+		ReserveBytes: reserve, ReservePercent: percent, Overprovision: overprovision,
+		ExtendAt: extendAt, ExtendBy: extendBy, Wipe: lvm.Wipe(wipe),
 		Devices: devices, Create: create,
 	}
 	if err := c.Check(); err != nil {
 		return lvm.Config{}, fmt.Errorf("%s: %w", s.where, err)
 	}
 	return c, nil
+}
+
+// extend returns at how many percent a thin pool is extended, and by how many. Zeros where there is no such key.
+func (s section) extend() (at, by int, err error) {
+	if !s.has("extend") {
+		return 0, 0, nil
+	}
+	e, err := newSection(s.where+": extend", s.values["extend"])
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := e.only("at", "by"); err != nil {
+		return 0, 0, err
+	}
+	at, atErr := e.percent("at")
+	by, byErr := e.percent("by")
+	return at, by, errors.Join(atErr, byErr)
+}
+
+func (s section) percent(key string) (int, error) {
+	text, err := s.text(key)
+	if err != nil {
+		return 0, err
+	}
+	m := percentPattern.FindStringSubmatch(text)
+	if m == nil {
+		return 0, s.wrong(key, "%.64q is not a percentage from 1%% to 99%%", text)
+	}
+	return strconv.Atoi(m[1])
 }
 
 // texts returns the list of texts under key, nil where there is no such key.

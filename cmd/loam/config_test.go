@@ -29,6 +29,7 @@ func TestConfigurationBecomesOneValue(t *testing.T) {
 		inLVM("volumeGroup: vg0, create: true, devices: [/dev/sdb, /dev/disk/by-id/nvme-x]"): inGroup(lvm.Config{VolumeGroup: "vg0", Create: true, Devices: []string{"/dev/sdb", "/dev/disk/by-id/nvme-x"}}),
 		inLVM("volumeGroup: vg0"): inGroup(lvm.Config{VolumeGroup: "vg0"}),
 		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"): inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Overprovision: 1.5, ReservePercent: 5}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, extend: {at: 80%, by: 20%}"):      inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", ExtendAt: 80, ExtendBy: 20}),
 		inLVM("volumeGroup: vg0, type: raid10, stripes: 3, mirrors: 2, reserve: 10Gi, wipe: zero"): inGroup(lvm.Config{
 			VolumeGroup: "vg0", Type: lvm.RAID10, Stripes: 3, Mirrors: 2, ReserveBytes: 10 * volume.GiB, Wipe: lvm.WipeZero}),
 		"pools: [{name: a, lvm: {volumeGroup: vg0}}, {name: b, lvm: {volumeGroup: vg0, type: raid1}}, {name: c, loop: {directory: /a}}]": {Node: "n1", Pools: []poolConfig{
@@ -105,6 +106,11 @@ func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 		inLVM("volumeGroup: vg0, type: mirror"):                                                                     `pool "fast": lvm: type "mirror"`,
 		inLVM("volumeGroup: vg0, thinPool: tp, type: raid1"):                                                        `pool "fast": lvm: type, stripes and mirrors`,
 		inLVM("volumeGroup: vg0, thinPool: tp, wipe: none"):                                                         `pool "fast": lvm: wipe is for thick`,
+		inLVM("volumeGroup: vg0, extend: {at: 80%, by: 20%}"):                                                       `pool "fast": lvm: extend needs a thinPool`,
+		inLVM("volumeGroup: vg0, thinPool: tp, extend: {at: 80%}"):                                                  `pool "fast": lvm: extend: by: "" is not a percentage`,
+		inLVM("volumeGroup: vg0, thinPool: tp, extend: {at: 80, by: 20%}"):                                          `pool "fast": lvm: extend: at: 80 is not a text`,
+		inLVM("volumeGroup: vg0, thinPool: tp, extend: {at: 95%, by: 20%}"):                                         `pool "fast": lvm: extend is from 50%`,
+		inLVM("volumeGroup: vg0, thinPool: tp, extend: {at: 80%, by: 20%, to: 1Ti}"):                                `pool "fast": lvm: extend: key "to" is unknown`,
 		inLVM("volumeGroup: vg0, stripes: 2"):                                                                       `pool "fast": lvm: stripes is for`,
 		inLVM("volumeGroup: vg0, stripes: 0, type: striped"):                                                        `pool "fast": lvm: stripes: 0`,
 		inLVM("volumeGroup: vg0, stripes: 1, type: striped"):                                                        `pool "fast": lvm: stripes 1 is less than the 2`,

@@ -78,7 +78,7 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 	}
 	server, err := driver.New(driver.Config{
 		Endpoint: cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint), Version: version(),
-		Controller: nodes, Group: nodes, HTTPAddress: o.http,
+		Controller: nodes, Group: nodes, Forwards: true, HTTPAddress: o.http,
 		Nodes: func() int { return len(nodes.Connected()) },
 	})
 	if err != nil {

@@ -6,8 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -75,6 +78,9 @@ func runNode(ctx context.Context, o nodeOptions) error {
 	if (o.certificate == "") != (o.key == "") {
 		return volume.Errorf(volume.Invalid, "--certificate and --key: one is useless without the other")
 	}
+	if err := checkControllers(o.controllers); err != nil {
+		return err
+	}
 	serving := driver.Config{Endpoint: cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint), HTTPAddress: o.http}
 	var registration *node.Registration
 	if o.kubeletDir != "" {
@@ -92,6 +98,24 @@ func runNode(ctx context.Context, o nodeOptions) error {
 		return err
 	}
 	return errors.Join(r.serveCluster(ctx, o, registration), r.close())
+}
+
+// checkControllers refuses what could never be dialled, and an address that is there twice: a node has one
+// connection to a controller, so two dialers would take it from each other for ever. The kind of its error is Invalid.
+func checkControllers(addresses []string) error {
+	for i, address := range addresses {
+		host, port, err := net.SplitHostPort(address)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		switch {
+		case err != nil || host == "":
+			return volume.Errorf(volume.Invalid, "--controller %q: write host:port, as in loam-controller-0.loam-controller:9443", address)
+		case slices.Contains(addresses[:i], address):
+			return volume.Errorf(volume.Invalid, "--controller %q is given twice: give each replica once", address)
+		}
+	}
+	return nil
 }
 
 // serveCluster serves the kubelet and the controllers until ctx ends. Neither waits for the other: a node

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
@@ -65,6 +67,8 @@ type running struct {
 	machine *host.Host
 	pools   *pool.Set
 	server  *driver.Server
+
+	usable atomic.Int64 // when a pool was last seen to be so, in seconds of Unix time
 }
 
 // start opens the pools, puts the services over them, and claims the socket that serving names. The pools
@@ -78,6 +82,7 @@ func start(ctx context.Context, c config, serving driver.Config) (_ *running, er
 	if r.pools, err = openPools(ctx, c, r.machine); err != nil {
 		return nil, err
 	}
+	r.usable.Store(time.Now().Unix()) // they have just been opened
 	control := controller.New(controller.Config{Pools: r.pools, MaxVolumes: c.MaxVolumes})
 	serving.Version = version()
 	serving.Controller, serving.Group = control, control
@@ -157,13 +162,21 @@ func (r *running) status(ctx context.Context) ([]volume.PoolStatus, error) {
 	return all, errors.Join(errs...)
 }
 
+// usableFor is for how long a pool counts as usable that could be used. The kubelet asks every few seconds, and to
+// look at a volume group takes a process.
+const usableFor = 5 * time.Minute
+
 // ready says whether any pool can be used. A dead disk is told by the metrics; it is no reason to
 // have an orchestrator restart what serves the other disks.
 func (r *running) ready(ctx context.Context) error {
+	if time.Since(time.Unix(r.usable.Load(), 0)) < usableFor {
+		return nil
+	}
 	var errs []error
 	for _, p := range r.pools.All() {
 		_, err := p.Status(ctx)
 		if err == nil {
+			r.usable.Store(time.Now().Unix())
 			return nil
 		}
 		errs = append(errs, err)

@@ -18,25 +18,38 @@ func (f *Fleet) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) 
 	if err := volume.CheckRequestName(req.GetName()); err != nil {
 		return nil, err
 	}
-	f.refresh(ctx)
-	defer f.changing()()
 	name := volume.NameFor(req.GetName())
-	holder, err := f.holder(name)
+	release, err := f.hold("volume", name)
 	if err != nil {
 		return nil, err
 	}
-	if holder == nil {
-		holder, err = f.sourceNode(req)
+	defer release()
+	f.hear(ctx)
+	resp, err := f.create(ctx, name, req)
+	if ctx.Err() == nil {
+		f.ended()
 	}
+	return resp, err
+}
+
+func (f *Fleet) create(ctx context.Context, name string, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	holder, err := f.holder(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if holder != nil {
+		resp, err := f.createOn(ctx, holder, name, req)
+		if status.Code(err) != codes.ResourceExhausted {
+			return resp, err
+		}
+		// It has no such volume after all, and cannot make it.
+	}
+	source, err := f.sourceNode(ctx, req)
 	switch {
 	case err != nil:
 		return nil, err
-	case holder != nil:
-		resp, err := f.createOn(ctx, holder, name, req)
-		if status.Code(err) == codes.ResourceExhausted {
-			f.decided(name)
-		}
-		return resp, err
+	case source != nil:
+		return f.createOn(ctx, source, name, req)
 	}
 	return f.createAnywhere(ctx, name, req)
 }
@@ -47,7 +60,7 @@ func (f *Fleet) createAnywhere(ctx context.Context, name string, req *csi.Create
 	if err != nil {
 		return nil, err
 	}
-	var refused []string
+	var full []string
 	for {
 		n, done := choice.next(ctx)
 		if n == nil {
@@ -58,64 +71,90 @@ func (f *Fleet) createAnywhere(ctx context.Context, name string, req *csi.Create
 		if status.Code(err) != codes.ResourceExhausted {
 			return resp, err
 		}
-		if refused = append(refused, n.name+": "+status.Convert(err).Message()); len(refused) > maxRefused {
-			break
-		}
+		full = append(full, n.name+": "+status.Convert(err).Message())
 	}
-	if len(refused) == 0 {
-		return nil, choice.nowhere()
+	switch {
+	case len(full) > 0:
+		return nil, volume.Errorf(volume.Full, "no node has room for volume %q: %s", req.GetName(), strings.Join(full, "; "))
+	case len(choice.lacking) > 0 && !choice.poolElsewhere(ctx):
+		return f.createOn(ctx, choice.lacking[0], name, req) // which says what is wrong with the parameters
 	}
-	return nil, volume.Errorf(volume.Full, "no node has room for volume %q: %s", req.GetName(), strings.Join(refused, "; "))
+	return nil, choice.nowhere()
 }
 
-// maxRefused is how many nodes are asked for room before a create gives up: those that said how much they
-// have were asked in that order, so that the others have less.
-const maxRefused = 5
-
-// createOn makes the volume on a node, and notes how that ended.
+// createOn makes the volume on a node, and notes how that ended. Nothing is begun for a caller that has left: it may be
+// asking another replica already.
 func (f *Fleet) createOn(ctx context.Context, n *node, name string, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	f.mu.Lock()
-	f.undecided[name] = n.name // until there is an answer, it may come to be there
-	f.mu.Unlock()
-	resp, err := pass(ctx, n, n.controller.CreateVolume, req)
-	if err == nil {
-		n.madeVolume(name)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	if !uncertain(err) {
-		f.decided(name)
+	f.tried(name, attempt{node: n.name})
+	resp, err := pass(ctx, n, n.controller.CreateVolume, req)
+	switch endingOf(err) {
+	case made:
+		n.contents.note(aVolume(name), true)
+		f.decided(name, n.name)
+	case refused:
+		if status.Code(err) == codes.ResourceExhausted {
+			n.contents.note(aVolume(name), false) // else it would have said what it has
+		}
+		f.decided(name, n.name)
+	case failed:
+		f.tried(name, attempt{node: n.name, ask: true})
+	case open:
 	}
 	return resp, err
 }
 
-func (f *Fleet) decided(name string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.undecided, name)
-}
-
 // holder returns the node that has a volume of that name, or may have; nil if none does. The kind of its
 // error is Unavailable where that node is not connected: making the volume elsewhere would make it twice.
-func (f *Fleet) holder(name string) (*node, error) {
+func (f *Fleet) holder(ctx context.Context, name string) (*node, error) {
 	f.mu.Lock()
-	maybe := f.undecided[name]
+	last, tried := f.undecided[name]
 	f.mu.Unlock()
-	if maybe != "" {
-		n, err := f.node(maybe)
-		if err != nil {
+	if tried {
+		n, err := f.node(last.node)
+		switch {
+		case err != nil && !f.gone(ctx, last.node):
 			return nil, volume.Errorf(volume.Unavailable, "volume %q may have been made there already: %w", name, err)
+		case err == nil && !(last.ask && n.hear(ctx, time.Now(), f.config.Patience) && !n.contents.holds(aVolume(name))):
+			return n, nil
+		case err != nil:
+			f.config.Cluster.Report(ctx, "NodeGone", "volume "+name+" is made on another node: it may be on node "+last.node+", which the cluster has no more")
 		}
-		return n, nil
+		f.decided(name, last.node)
 	}
 	for _, n := range f.members() {
-		if n.hasVolume(name) {
+		if n.contents.holds(aVolume(name)) {
 			return n, nil
 		}
 	}
-	return nil, nil
+	return nil, f.heldAway(ctx, name)
 }
 
-// sourceNode returns the node of what the volume is to be a copy of; nil where it is to be empty.
-func (f *Fleet) sourceNode(req *csi.CreateVolumeRequest) (*node, error) {
+// heldAway says that a node which has left had the volume. The kind of its error is Unavailable. What was on one that
+// the cluster has no more is forgotten.
+func (f *Fleet) heldAway(ctx context.Context, name string) error {
+	f.mu.Lock()
+	var on []string
+	for node, c := range f.away {
+		if c.holds(aVolume(name)) {
+			on = append(on, node)
+		}
+	}
+	f.mu.Unlock()
+	for _, node := range on {
+		if !f.gone(ctx, node) {
+			return volume.Errorf(volume.Unavailable, "volume %q is on node %q, which has left: start loam node there, or remove the node from the cluster", name, node)
+		}
+		f.forget(node)
+	}
+	return nil
+}
+
+// sourceNode returns the node of what the volume is to be a copy of; nil where it is to be empty. The kind of its error
+// is Unavailable where that is not connected, NotFound where the cluster has it no more.
+func (f *Fleet) sourceNode(ctx context.Context, req *csi.CreateVolumeRequest) (*node, error) {
 	source := req.GetVolumeContentSource()
 	handle := source.GetSnapshot().GetSnapshotId()
 	if handle == "" {
@@ -128,24 +167,9 @@ func (f *Fleet) sourceNode(req *csi.CreateVolumeRequest) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.node(id.Node)
-}
-
-// refresh asks all nodes again what they have, where another replica may have been the one at work since
-// this one was. It waits for nodes that have just connected to have been asked at all.
-func (f *Fleet) refresh(ctx context.Context) {
-	f.mu.Lock()
-	stale := time.Since(f.active) > f.config.Quiet
-	f.mu.Unlock()
-	all := f.members()
-	if stale {
-		each(all, func(n *node) { n.reload(ctx) })
+	n, err := f.node(id.Node)
+	if err != nil && f.gone(ctx, id.Node) {
+		return nil, volume.Errorf(volume.NotFound, "source %q was on node %q, which the cluster has no more", handle, id.Node)
 	}
-	for _, n := range all {
-		select {
-		case <-n.loaded:
-		case <-n.left.Done():
-		case <-ctx.Done():
-		}
-	}
+	return n, err
 }

@@ -6,8 +6,8 @@ package fleet
 
 import (
 	"context"
-	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,85 +36,130 @@ type Config struct {
 	// the specification has it.
 	FirstOnly bool
 
-	// Settle is how long after its start a Fleet waits for nodes that are not connected yet, instead of
-	// going on without them; 10 s where it is 0.
+	// Settle is how long a Fleet waits for a node that has not connected since its start, or that has just
+	// left, instead of going on without it; 10 s where it is 0.
 	Settle time.Duration
-	// Quiet is how long a Fleet may have had nothing to change before it asks the nodes again for what they
+	// Quiet is how long a Fleet may have had no volume to make before it asks the nodes again for what they
 	// have, because another replica may have been at work; 5 s where it is 0.
 	Quiet time.Duration
+	// Patience is how long a create waits for a node that is connected and does not say what it has, or how much room;
+	// 3 s where it is 0.
+	Patience time.Duration
 }
 
-// Fleet is the CSI Controller and GroupController services of all nodes that are connected.
+// Fleet is the CSI Controller and GroupController services of all nodes that are connected. Its own calls hold
+// the names of what they make; that one call at a time changes a thing is for its node to see to.
 type Fleet struct {
 	csi.UnimplementedControllerServer
 	csi.UnimplementedGroupControllerServer
 	config  Config
 	started time.Time
-	placing sync.Mutex // held from comparing rooms to setting one aside
+	slots   chan struct{} // taken while a node lists what it has
+	placing sync.Mutex    // held from comparing rooms to setting one aside
+	asking  sync.Mutex    // held while nodes are asked for their room
 
 	mu        sync.Mutex
-	nodes     map[string]*node
-	undecided map[string]string // name of a volume -> node that may have made it, or may yet
-	active    time.Time         // when this replica last changed something
+	nodes     []*node              // that are connected, in the order of their names; replaced and never changed
+	away      map[string]*contents // of the nodes that have left
+	held      map[string]bool      // what calls are making now
+	undecided map[string]attempt   // by the name of a volume
+	active    time.Time            // when this replica was last asked to make a volume
+	since     time.Time            // what nodes said before this may be out of date
+	swept     time.Time            // when away was last looked through
 }
 
 // New returns a Fleet of no nodes.
 func New(c Config) *Fleet {
-	if c.Settle == 0 {
-		c.Settle = 10 * time.Second
+	for _, d := range []struct {
+		set   *time.Duration
+		usual time.Duration
+	}{{&c.Settle, 10 * time.Second}, {&c.Quiet, 5 * time.Second}, {&c.Patience, 3 * time.Second}} {
+		if *d.set == 0 {
+			*d.set = d.usual
+		}
 	}
-	if c.Quiet == 0 {
-		c.Quiet = 5 * time.Second
-	}
-	return &Fleet{config: c, started: time.Now(), nodes: map[string]*node{}, undecided: map[string]string{}, active: time.Now()}
+	return &Fleet{config: c, started: time.Now(), slots: make(chan struct{}, maxListing),
+		away: map[string]*contents{}, held: map[string]bool{}, undecided: map[string]attempt{}}
 }
 
 // Connect adds a node that has proved who it is; name is its volume.NodeName. It replaces a connection of
-// the same name. The caller calls gone when the connection has ended; more than once does no harm.
+// the same name, whose calls go on until that one ends. The caller calls gone when the connection has ended;
+// more than once does no harm.
 func (f *Fleet) Connect(name string, conn grpc.ClientConnInterface) (gone func()) {
-	n := newNode(name, conn)
 	f.mu.Lock()
-	before := f.nodes[name]
-	f.nodes[name] = n
-	f.mu.Unlock()
-	if before != nil {
-		before.leave()
+	defer f.mu.Unlock()
+	i, connected := find(f.nodes, name)
+	c := f.away[name]
+	switch {
+	case connected:
+		c = f.nodes[i].contents
+	case c == nil:
+		c = newContents()
 	}
-	go n.load(context.Background())
+	n := newNode(name, conn, c, f.slots)
+	after := i
+	if connected {
+		after++
+	}
+	f.nodes = slices.Concat(f.nodes[:i], []*node{n}, f.nodes[after:])
+	delete(f.away, name)
+	n.startListing()
 	return func() {
-		f.mu.Lock()
-		if f.nodes[name] == n {
-			delete(f.nodes, name)
-		}
-		f.mu.Unlock()
+		f.remove(n)
 		n.leave()
 	}
 }
 
-// Connected returns the names of the nodes that are connected, sorted.
-func (f *Fleet) Connected() []string {
+// remove takes a node out that has left, unless another connection has replaced it. What is known to be on it stays
+// known: it may come back.
+func (f *Fleet) remove(n *node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Sorted(maps.Keys(f.nodes))
+	i, connected := find(f.nodes, n.name)
+	if !connected || f.nodes[i] != n {
+		return
+	}
+	f.nodes = slices.Concat(f.nodes[:i], f.nodes[i+1:])
+	n.contents.leftAt(time.Now())
+	f.away[n.name] = n.contents
 }
 
-// members returns the nodes that are connected, in the order of their names.
+// Connected returns the names of the nodes that are connected, sorted.
+func (f *Fleet) Connected() []string {
+	all := f.members()
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.name
+	}
+	return names
+}
+
+// members returns the nodes that are connected, in the order of their names. It is not to be changed.
 func (f *Fleet) members() []*node {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := make([]*node, 0, len(f.nodes))
-	for _, name := range slices.Sorted(maps.Keys(f.nodes)) {
-		all = append(all, f.nodes[name])
-	}
-	return all
+	return f.nodes
 }
 
 // node returns a node by its name. The kind of its error is Unavailable where it is not connected.
 func (f *Fleet) node(name string) (*node, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if n := f.nodes[name]; n != nil {
-		return n, nil
+	all := f.members()
+	if i, connected := find(all, name); connected {
+		return all[i], nil
 	}
 	return nil, volume.Errorf(volume.Unavailable, "node %q is not connected: its loam node is not running, or cannot reach this controller", name)
+}
+
+// gone reports whether the cluster is known to have no such node any more.
+func (f *Fleet) gone(ctx context.Context, name string) bool {
+	if f.config.Cluster == nil {
+		return false
+	}
+	exists, err := f.config.Cluster.HasNode(ctx, name)
+	return err == nil && !exists
+}
+
+// find returns where in all, which are sorted, the node of a name is or would be.
+func find(all []*node, name string) (int, bool) {
+	return slices.BinarySearchFunc(all, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
 }

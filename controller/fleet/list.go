@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -18,7 +19,7 @@ const mostEntries = 5000
 
 // ListVolumes returns the volumes of all nodes, a page at a time.
 func (f *Fleet) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
-	entries, next, err := merge(ctx, f, req.GetMaxEntries(), req.GetStartingToken(), func(n *node, limit int32, token string) ([]*csi.ListVolumesResponse_Entry, string, error) {
+	entries, next, err := merge(f, req.GetMaxEntries(), req.GetStartingToken(), func(n *node, limit int32, token string) ([]*csi.ListVolumesResponse_Entry, string, error) {
 		r, err := pass(ctx, n, n.controller.ListVolumes, &csi.ListVolumesRequest{MaxEntries: limit, StartingToken: token})
 		return r.GetEntries(), r.GetNextToken(), err
 	}, func(e *csi.ListVolumesResponse_Entry) string { return e.GetVolume().GetVolumeId() })
@@ -46,7 +47,7 @@ func (f *Fleet) ListSnapshots(ctx context.Context, req *csi.ListSnapshotsRequest
 		}
 		return pass(ctx, n, n.controller.ListSnapshots, req)
 	}
-	entries, next, err := merge(ctx, f, req.GetMaxEntries(), req.GetStartingToken(), func(n *node, limit int32, token string) ([]*csi.ListSnapshotsResponse_Entry, string, error) {
+	entries, next, err := merge(f, req.GetMaxEntries(), req.GetStartingToken(), func(n *node, limit int32, token string) ([]*csi.ListSnapshotsResponse_Entry, string, error) {
 		r, err := pass(ctx, n, n.controller.ListSnapshots, &csi.ListSnapshotsRequest{MaxEntries: limit, StartingToken: token, Secrets: req.GetSecrets()})
 		return r.GetEntries(), r.GetNextToken(), err
 	}, func(e *csi.ListSnapshotsResponse_Entry) string { return e.GetSnapshot().GetSnapshotId() })
@@ -58,7 +59,7 @@ func (f *Fleet) ListSnapshots(ctx context.Context, req *csi.ListSnapshotsRequest
 
 // merge collects a page from the nodes. The kind of its error is Busy (ABORTED in CSI) for a token that no
 // list has given.
-func merge[E any](ctx context.Context, f *Fleet, limit int32, token string, list func(n *node, limit int32, token string) ([]E, string, error), handle func(E) string) ([]E, string, error) {
+func merge[E any](f *Fleet, limit int32, token string, list func(n *node, limit int32, token string) ([]E, string, error), handle func(E) string) ([]E, string, error) {
 	switch {
 	case limit < 0:
 		return nil, "", volume.Errorf(volume.Invalid, "max_entries is %d: it cannot be negative, 0 asks for all", limit)
@@ -82,18 +83,18 @@ func merge[E any](ctx context.Context, f *Fleet, limit int32, token string, list
 			at = token
 		}
 		for more := true; more; {
-			if int32(len(entries)) == limit {
+			missing := limit - int32(len(entries))
+			got, next, err := list(n, max(missing, 1), at) // when the page is full, only to learn whether there is another
+			switch {
+			case volume.Is(err, volume.Unavailable):
+				got, next = nil, "" // it has just left
+			case err != nil:
+				return nil, "", fmt.Errorf("node %q: %w", n.name, err)
+			case missing == 0 && len(got) > 0:
 				return entries, handle(entries[limit-1]), nil
 			}
-			got, next, err := list(n, limit-int32(len(entries)), at)
-			if volume.Is(err, volume.Unavailable) {
-				break // it has just left
-			}
-			if err != nil {
-				return nil, "", err
-			}
 			entries = append(entries, got...)
-			at, more = next, next != "" && ctx.Err() == nil
+			at, more = next, next != ""
 		}
 	}
 	return entries, "", nil

@@ -3,135 +3,192 @@ package fleet
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// node is a machine that is connected, with what it has told of itself.
+// node is a machine that is connected.
 type node struct {
 	name       string
 	controller csi.ControllerClient
 	group      csi.GroupControllerClient
 	left       context.Context // ends with the connection
 	leave      context.CancelFunc
-	loaded     chan struct{} // closed once the node was asked what it has
+	contents   *contents
+	slots      chan struct{}
 
-	mu        sync.Mutex
-	volumes   map[string]bool // names, without node and pool
-	snapshots map[string]bool
-	free      map[string]capacity // by kind of volume, see kindOf
+	mu       sync.Mutex
+	heard    time.Time     // when it was asked for what it last said of its contents; zero: it has not yet
+	listing  chan struct{} // closed when it has been asked; nil while it is not
+	asked    time.Time     // when it was last asked
+	deaf     bool          // it did not say, or not in time: nobody waits for it until it has
+	free     map[string]capacity
+	promised map[string]int64 // bytes of volumes being made, by the pool asked for
 }
 
-func newNode(name string, conn grpc.ClientConnInterface) *node {
+func newNode(name string, conn grpc.ClientConnInterface, c *contents, slots chan struct{}) *node {
 	n := &node{
 		name: name, controller: csi.NewControllerClient(conn), group: csi.NewGroupControllerClient(conn),
-		loaded: make(chan struct{}), volumes: map[string]bool{}, snapshots: map[string]bool{}, free: map[string]capacity{},
+		contents: c, slots: slots, free: map[string]capacity{}, promised: map[string]int64{},
 	}
 	n.left, n.leave = context.WithCancel(context.Background())
 	return n
 }
 
-// load asks a node that has just connected what it has.
-func (n *node) load(ctx context.Context) {
-	defer close(n.loaded)
-	n.reload(ctx)
+// hasHeard reports whether the node has said what it has, asked at since or later.
+func (n *node) hasHeard(since time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.heard.IsZero() && !n.heard.Before(since)
 }
 
-// pageEntries is how many volumes or snapshots a node is asked for at once: some 300 bytes each, far from
-// the 4 MiB that gRPC takes in one message.
-const pageEntries = 2000
+// hear returns once the node has said what it has, asked at since or later. It returns false where the node is deaf,
+// has not said it after the given time, or has left.
+func (n *node) hear(ctx context.Context, since time.Time, patience time.Duration) bool {
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	for !n.hasHeard(since) {
+		if n.isDeaf() {
+			return false
+		}
+		select {
+		case <-n.startListing():
+		case <-enough.C:
+			n.setDeaf(true)
+			klog.FromContext(ctx).Info("node does not say what it has: volumes are made without waiting for it", "node", n.name)
+			return false
+		case <-n.left.Done():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
 
-// reload asks the node for the names of all its volumes and snapshots. One that cannot say keeps what was
-// known of it: it is still the node that decides what exists on it.
-func (n *node) reload(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
+// isDeaf reports whether nobody is to wait for the node. From time to time it is asked again.
+func (n *node) isDeaf() bool {
+	n.mu.Lock()
+	again := n.deaf && time.Since(n.asked) > deafness
+	deaf := n.deaf
+	n.mu.Unlock()
+	if again {
+		n.startListing()
+	}
+	return deaf
+}
+
+func (n *node) setDeaf(deaf bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deaf = deaf
+}
+
+// startListing has the node asked what it has, and returns what is closed when it has been. One question is asked at
+// a time.
+func (n *node) startListing() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listing == nil {
+		n.listing, n.asked = make(chan struct{}), time.Now()
+		go n.list()
+	}
+	return n.listing
+}
+
+const (
+	// maxListing is how many nodes are asked at once, and pageEntries for how many entries, of some 300 bytes: both
+	// bound the memory that a thousand nodes need which connect in one instant.
+	maxListing  = 32
+	pageEntries = 1000
+
+	// listTimeout is how long a node gets to list all that it has.
+	listTimeout = 10 * time.Second
+	// deafness is how long one that did not is left alone.
+	deafness = 10 * time.Second
+)
+
+// list asks the node what it has. One that cannot say keeps what was known of it: it is still the node that decides what
+// exists on it.
+func (n *node) list() {
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-n.left.Done():
+	}
+	ctx, cancel := context.WithTimeout(n.left, listTimeout)
 	defer cancel()
-	defer context.AfterFunc(n.left, cancel)()
-	volumes, err := pages(func(token string) ([]*csi.ListVolumesResponse_Entry, string, error) {
-		r, err := n.controller.ListVolumes(ctx, &csi.ListVolumesRequest{MaxEntries: pageEntries, StartingToken: token})
-		return r.GetEntries(), r.GetNextToken(), err
-	}, func(e *csi.ListVolumesResponse_Entry) string { return e.GetVolume().GetVolumeId() })
+	changes, asked := n.contents.begin(), time.Now()
+	has, making, err := n.everything(ctx)
 	if err == nil {
-		var snapshots map[string]bool
-		snapshots, err = pages(func(token string) ([]*csi.ListSnapshotsResponse_Entry, string, error) {
-			r, err := n.controller.ListSnapshots(ctx, &csi.ListSnapshotsRequest{MaxEntries: pageEntries, StartingToken: token})
-			return r.GetEntries(), r.GetNextToken(), err
-		}, func(e *csi.ListSnapshotsResponse_Entry) string { return e.GetSnapshot().GetSnapshotId() })
-		if err == nil {
-			n.mu.Lock()
-			n.volumes, n.snapshots, n.free = volumes, snapshots, map[string]capacity{}
-			n.mu.Unlock()
-			return
+		n.contents.replace(changes, has, making)
+	} else {
+		n.contents.abandon(changes)
+		if n.left.Err() == nil {
+			klog.Background().Error(err, "node cannot list what it has", "node", n.name)
 		}
 	}
-	if n.left.Err() == nil {
-		klog.Background().Error(err, "node cannot list what it has", "node", n.name)
+	n.forgetRoom()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.deaf = err != nil; err == nil {
+		n.heard = asked
 	}
+	close(n.listing)
+	n.listing = nil
 }
 
-// pages returns the names that the handles of all entries have.
-func pages[E any](list func(token string) ([]E, string, error), handle func(E) string) (map[string]bool, error) {
-	names := map[string]bool{}
-	for token := ""; ; {
-		entries, next, err := list(token)
+// everything returns what the node has, and the names of the volumes that it is making.
+func (n *node) everything(ctx context.Context) (has map[thing]bool, making map[string]bool, err error) {
+	has, making = map[thing]bool{}, map[string]bool{}
+	for token, more := "", true; more; {
+		var beside metadata.MD
+		r, err := n.controller.ListVolumes(ctx, &csi.ListVolumesRequest{MaxEntries: pageEntries, StartingToken: token}, grpc.Header(&beside))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		for _, e := range entries {
-			if id, err := volume.ParseID(handle(e)); err == nil {
-				names[id.Name] = true
+		for _, name := range beside.Get(volume.MetadataMaking) {
+			making[name] = true
+		}
+		for _, e := range r.GetEntries() {
+			if id, err := volume.ParseID(e.GetVolume().GetVolumeId()); err == nil {
+				has[aVolume(id.Name)] = true
 			}
 		}
-		if next == "" || next == token {
-			return names, nil
+		token, more = r.GetNextToken(), r.GetNextToken() != "" && r.GetNextToken() != token
+	}
+	for token, more := "", true; more; {
+		r, err := n.controller.ListSnapshots(ctx, &csi.ListSnapshotsRequest{MaxEntries: pageEntries, StartingToken: token})
+		if err != nil {
+			return nil, nil, err
 		}
-		token = next
+		for _, e := range r.GetEntries() {
+			if id, err := volume.ParseID(e.GetSnapshot().GetSnapshotId()); err == nil {
+				has[aSnapshot(id.Name)] = true
+			}
+		}
+		token, more = r.GetNextToken(), r.GetNextToken() != "" && r.GetNextToken() != token
 	}
+	return has, making, nil
 }
 
-// hasVolume reports whether the node has said that it has a volume of that name.
-func (n *node) hasVolume(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.volumes[name]
-}
-
-func (n *node) hasSnapshot(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.snapshots[name]
-}
-
-// madeVolume and the next ones note what a call has changed on the node.
-func (n *node) madeVolume(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.volumes[name] = true
-}
-
-func (n *node) madeSnapshot(names ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, name := range names {
-		n.snapshots[name] = true
+// each does something for every node, some at a time.
+func each(nodes []*node, do func(*node)) {
+	const atOnce = 64
+	var all sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for _, n := range nodes {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			do(n)
+		})
 	}
-	clear(n.free)
-}
-
-func (n *node) forgetVolume(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.volumes, name)
-	clear(n.free) // what was given back is for the node to say
-}
-
-func (n *node) forgetSnapshot(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.snapshots, name)
-	clear(n.free)
+	all.Wait()
 }

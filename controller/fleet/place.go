@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -18,9 +17,10 @@ type choice struct {
 	kind      kind
 	bytes     int64
 	preferred []*node // tried first, in this order
-	others    []*node // then that with the most room first
+	others    []*node // then those with room, that with the most first
 	ranked    bool
-	lacking   []*node // have no such pool; tried last, for the reason that they give
+	unfit     int     // how many were tried that said they have no room
+	lacking   []*node // have no such pool
 	asked     string  // what the topology asked for, for an error
 }
 
@@ -31,22 +31,25 @@ func (f *Fleet) choose(req *csi.CreateVolumeRequest) (*choice, error) {
 	if len(all) == 0 {
 		return nil, volume.Errorf(volume.Unavailable, "no node is connected: none of the cluster's loam nodes runs, or none can reach this controller")
 	}
-	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: req.GetCapacityRange().GetRequiredBytes()}
+	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: least(req.GetCapacityRange())}
 	topology := req.GetAccessibilityRequirements()
 	requisite := named{found: all}
 	if len(topology.GetRequisite()) > 0 {
 		requisite = nodesOf(all, topology.GetRequisite())
 	}
 	preferred := nodesOf(all, topology.GetPreferred())
-	if err := f.settled(topology, append(requisite.missing, preferred.missing...)); err != nil {
+	if err := f.settled(topology, slices.Concat(requisite.missing, preferred.missing)); err != nil {
 		return nil, err
 	}
 	if first := topology.GetPreferred(); f.config.FirstOnly && len(first) > 0 {
 		chosen := nodesOf(all, first[:1])
+		if err := f.stayedAway(chosen.missing); err != nil {
+			return nil, err
+		}
 		c.preferred, c.asked = chosen.found, strings.Join(chosen.missing, "")
 	} else {
 		c.preferred = slices.DeleteFunc(preferred.found, func(n *node) bool { return !requisite.has(n) })
-		c.others = slices.DeleteFunc(slices.Clone(requisite.found), preferred.has)
+		c.others = slices.DeleteFunc(slices.Clone(requisite.found), func(n *node) bool { return preferred.in[n] })
 		c.asked = strings.Join(requisite.missing, ", ")
 	}
 	if len(c.preferred)+len(c.others) == 0 {
@@ -55,18 +58,51 @@ func (f *Fleet) choose(req *csi.CreateVolumeRequest) (*choice, error) {
 	return c, nil
 }
 
+// least returns how many bytes a volume has at least that meets the range.
+func least(r *csi.CapacityRange) int64 {
+	switch {
+	case r.GetRequiredBytes() > 0:
+		return r.GetRequiredBytes()
+	case r.GetLimitBytes() > 0:
+		return min(r.GetLimitBytes(), int64(volume.DefaultSize))
+	}
+	return int64(volume.DefaultSize)
+}
+
 // settled says whether to go on without the nodes that are missing. In its first seconds a controller does not:
 // one that has not connected yet may have the volume. The kind of its error is Unavailable.
 func (f *Fleet) settled(topology *csi.TopologyRequirement, missing []string) error {
-	switch {
-	case time.Since(f.started) >= f.config.Settle:
+	if time.Since(f.started) >= f.config.Settle {
 		return nil
-	case len(missing) > 0:
-		return volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", missing[0])
-	case len(topology.GetRequisite()) == 0 && f.config.Cluster != nil:
+	}
+	for _, name := range missing {
+		if !f.wasHere(name, time.Time{}) {
+			return volume.Errorf(volume.Unavailable, "node %q has not connected yet, and may have the volume: ask again", name)
+		}
+	}
+	if len(topology.GetRequisite()) == 0 && f.config.Cluster != nil {
 		return volume.Errorf(volume.Unavailable, "nodes may not all have connected yet, and one of them may have the volume: ask again")
 	}
 	return nil
+}
+
+// stayedAway says whether a node that is missing is more than about to be back, as it is when it is started again. The
+// kind of its error is Unavailable.
+func (f *Fleet) stayedAway(missing []string) error {
+	for _, name := range missing {
+		if f.wasHere(name, time.Now().Add(-f.config.Settle)) {
+			return volume.Errorf(volume.Unavailable, "node %q has just left: ask again", name)
+		}
+	}
+	return nil
+}
+
+// wasHere reports whether a node that is away was still connected after t.
+func (f *Fleet) wasHere(name string, t time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.away[name]
+	return c != nil && c.leftSince(t)
 }
 
 // named is the nodes that topologies name, each once and in their order.
@@ -83,7 +119,7 @@ func nodesOf(all []*node, topologies []*csi.Topology) named {
 	d := named{in: map[*node]bool{}}
 	for _, t := range topologies {
 		name := nodeOf(t)
-		i, connected := slices.BinarySearchFunc(all, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
+		i, connected := find(all, name)
 		switch {
 		case !connected && name != "":
 			d.missing = append(d.missing, name)
@@ -92,13 +128,6 @@ func nodesOf(all []*node, topologies []*csi.Topology) named {
 		}
 	}
 	return d
-}
-
-func (c *choice) nowhere() error {
-	if c.asked != "" {
-		return volume.Errorf(volume.Full, "of the nodes that the topology asks for none is connected (%.200s)", c.asked)
-	}
-	return volume.Errorf(volume.Full, "no node lies in the topology asked for: loam knows {%s: <node>}", volume.TopologyKey)
 }
 
 // nodeOf returns the node that a topology names, empty for one that is none of ours. Keys do not mind case
@@ -113,53 +142,62 @@ func nodeOf(t *csi.Topology) (name string) {
 	return name
 }
 
+// nowhere says why there is nothing to try. The kind of the error is Full.
+func (c *choice) nowhere() error {
+	switch {
+	case len(c.lacking) > 0:
+		return volume.Errorf(volume.Full, "node %q has no pool for these parameters; other nodes have, and the topology does not ask for them", c.lacking[0].name)
+	case c.asked != "":
+		return volume.Errorf(volume.Full, "of the nodes that the topology asks for none is connected (%.200s)", c.asked)
+	}
+	return volume.Errorf(volume.Full, "no node lies in the topology asked for: loam knows {%s: <node>}", volume.TopologyKey)
+}
+
+// maxUnfit is how many nodes are tried that said they have no room: to have them say why, and because what they said is
+// some seconds old.
+const maxUnfit = 3
+
 // next returns the node to try next, nil at the end, with the room for the volume set aside until done is
 // called with whether the volume was made.
 func (c *choice) next(ctx context.Context) (n *node, done func(made bool)) {
 	for len(c.preferred) > 0 {
 		n, c.preferred = c.preferred[0], c.preferred[1:]
-		if n.room(ctx, c.kind).lacks {
+		if c.fleet.ask(ctx, []*node{n}, c.kind); n.room(c.kind).lacks {
 			c.lacking = append(c.lacking, n)
 			continue
 		}
 		return n, n.setAside(c.kind, c.bytes)
 	}
 	if !c.ranked {
-		each(c.others, func(n *node) { n.room(ctx, c.kind) })
+		c.fleet.ask(ctx, c.others, c.kind)
 		c.ranked = true
 	}
 	c.fleet.placing.Lock() // two creates at once must not both see the same room
 	defer c.fleet.placing.Unlock()
-	best := -1
-	var most int64
+	best, most := -1, capacity{}
 	for i, n := range c.others {
-		if room := n.known(c.kind); !room.lacks && (best < 0 || room.available > most) {
-			best, most = i, room.available
+		if room := n.room(c.kind); !room.lacks && (best < 0 || room.before(most, c.bytes)) {
+			best, most = i, room
 		}
 	}
-	if best >= 0 {
-		n = c.others[best]
-		c.others = slices.Delete(c.others, best, best+1)
-		return n, n.setAside(c.kind, c.bytes)
-	}
-	if c.lacking = append(c.lacking, c.others...); len(c.lacking) > 0 {
+	if best < 0 {
+		c.lacking = append(c.lacking, c.others...)
 		c.others = nil
-		n, c.lacking = c.lacking[0], nil // one says it for all
-		return n, func(bool) {}
+		return nil, nil
 	}
-	return nil, nil
+	if !most.fits(c.bytes) {
+		if c.unfit++; c.unfit > maxUnfit {
+			return nil, nil
+		}
+	}
+	n = c.others[best]
+	c.others = slices.Delete(c.others, best, best+1)
+	return n, n.setAside(c.kind, c.bytes)
 }
 
-// each does something for every node, some at a time.
-func each(nodes []*node, do func(*node)) {
-	var all sync.WaitGroup
-	slots := make(chan struct{}, 64)
-	for _, n := range nodes {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			do(n)
-		})
-	}
-	all.Wait()
+// poolElsewhere reports whether a node outside of the topology has a pool for such volumes.
+func (c *choice) poolElsewhere(ctx context.Context) bool {
+	all := c.fleet.members()
+	c.fleet.ask(ctx, all, c.kind)
+	return slices.ContainsFunc(all, func(n *node) bool { room := n.room(c.kind); return !room.lacks && !room.silent })
 }

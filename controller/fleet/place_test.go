@@ -1,17 +1,14 @@
 package fleet_test
 
 import (
-	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/loam-storage/loam/controller/fleet"
 	"github.com/loam-storage/loam/driver/volume"
@@ -113,6 +110,77 @@ func TestNodeWithoutThePoolIsNoCandidate(t *testing.T) {
 	}
 }
 
+// A scheduler that has chosen a node without the pool is told to choose again.
+func TestPoolThatOnlyOtherNodesHaveIsAReasonToChooseAgain(t *testing.T) {
+	f := settled(fleet.Config{FirstOnly: true})
+	newMachine(t, "a", volume.GiB).connect(t, f)
+	newMachine(t, "b", volume.GiB, "default", "fast").connect(t, f)
+	for _, c := range []struct {
+		pool string
+		want codes.Code
+	}{{"fast", codes.ResourceExhausted}, {"nowhere", codes.InvalidArgument}} {
+		r := request("v", "a", "b")
+		r.Parameters, r.AccessibilityRequirements.Preferred = map[string]string{"pool": c.pool}, topologies("a", "b")
+		if _, err := f.CreateVolume(t.Context(), r); code(err) != c.want {
+			t.Errorf("pool %q: %v", c.pool, err)
+		}
+	}
+	r := request("v", "a")
+	r.Parameters = map[string]string{"pool": "fast"}
+	if _, err := f.CreateVolume(t.Context(), r); code(err) != codes.ResourceExhausted || !contains(err, `"a"`) {
+		t.Errorf("without a preference: %v", err)
+	}
+}
+
+// Volumes of different kinds share the room of a pool.
+func TestKindsOfVolumesShareAPool(t *testing.T) {
+	f, _ := three(t, fleet.Config{})
+	for i, access := range []func(*csi.VolumeCapability){
+		func(*csi.VolumeCapability) {},
+		func(c *csi.VolumeCapability) {
+			c.AccessType = &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}}
+		},
+	} {
+		small, large := request(fmt.Sprintf("small%d", i), "a"), request(fmt.Sprintf("large%d", i))
+		access(small.VolumeCapabilities[0])
+		access(large.VolumeCapabilities[0])
+		if _, err := f.CreateVolume(t.Context(), small); err != nil { // asks all nodes for the room of this kind
+			t.Fatal(err)
+		}
+		large.CapacityRange.RequiredBytes = 60 << 20
+		want := []string{"b", "c"}[i] // 128, then 68 against 96
+		if made, err := f.CreateVolume(t.Context(), large); err != nil || !strings.HasPrefix(made.GetVolume().GetVolumeId(), want) {
+			t.Errorf("%v, %v, want on %s", made, err, want)
+		}
+	}
+}
+
+// Each of the creates at once counts on the room that the others take, so that no node is asked in vain.
+func TestCreatesAtOnceAreCounted(t *testing.T) {
+	f, nodes := three(t, fleet.Config{})
+	var asked atomic.Int32
+	for _, m := range nodes {
+		m.working(func(string) { asked.Add(1) })
+	}
+	const all = 12 + 25 + 19 // of 5 MiB fit
+	for _, part := range []struct{ from, to int }{{0, 20}, {20, all}} {
+		var creates sync.WaitGroup
+		for i := part.from; i < part.to; i++ {
+			creates.Go(func() {
+				r := request(fmt.Sprintf("v%d", i))
+				r.CapacityRange.RequiredBytes = 5 << 20
+				if _, err := f.CreateVolume(t.Context(), r); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		creates.Wait()
+	}
+	if n := asked.Load(); n != all {
+		t.Errorf("nodes were asked %d times to make %d volumes", n, all)
+	}
+}
+
 func TestCreatesAtOnceDoNotOverfill(t *testing.T) {
 	f, nodes := three(t, fleet.Config{})
 	var all sync.WaitGroup
@@ -136,201 +204,4 @@ func TestCreatesAtOnceDoNotOverfill(t *testing.T) {
 	if on := len(nodes["a"].volumes(t)) + len(nodes["b"].volumes(t)) + len(nodes["c"].volumes(t)); on != len(made) {
 		t.Errorf("%d are on the nodes", on)
 	}
-}
-
-// However a create ends, its retry finds the volume where the first attempt made it.
-func TestRetryNeverMakesASecondVolume(t *testing.T) {
-	count := func(nodes map[string]*machine) (n int) {
-		for _, m := range nodes {
-			n += len(m.volumes(t))
-		}
-		return n
-	}
-	t.Run("the answer was lost with the connection", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{})
-		nodes["b"].hook(nil, func(method string) error {
-			if strings.HasSuffix(method, "/CreateVolume") {
-				nodes["b"].leave()
-			}
-			return nil
-		})
-		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.Unavailable {
-			t.Fatal(err)
-		}
-		// b, which has it, is away: it must not be made elsewhere.
-		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.Unavailable || !contains(err, `"b"`) {
-			t.Errorf("%v", err)
-		}
-		nodes["b"].hook(nil, nil)
-		nodes["b"].join(t, f)
-		if made, err := f.CreateVolume(t.Context(), request("v")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 1 {
-			t.Errorf("it was made %d times", n)
-		}
-	})
-	t.Run("the node answered that it is not sure", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{})
-		nodes["b"].hook(nil, func(method string) error {
-			if strings.HasSuffix(method, "/CreateVolume") {
-				return status.Error(codes.DeadlineExceeded, "it takes a while")
-			}
-			return nil
-		})
-		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.DeadlineExceeded {
-			t.Fatal(err)
-		}
-		nodes["b"].hook(nil, nil)
-		fill := request("fill", "b") // b has no longer the most room
-		fill.CapacityRange.RequiredBytes = 100 << 20
-		if _, err := f.CreateVolume(t.Context(), fill); err != nil {
-			t.Fatal(err)
-		}
-		if made, err := f.CreateVolume(t.Context(), request("v")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 2 {
-			t.Errorf("there are %d volumes", n)
-		}
-	})
-	t.Run("another replica made it", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{Quiet: time.Nanosecond})
-		other := settled(fleet.Config{})
-		for _, m := range nodes {
-			conn, gone := m.conn, m.gone
-			m.join(t, other)
-			t.Cleanup(func() { gone(); _ = conn.Close() })
-		}
-		if _, err := f.CreateVolume(t.Context(), request("warm")); err != nil {
-			t.Fatal(err)
-		}
-		if made, err := other.CreateVolume(t.Context(), request("v", "a")); err != nil || made.GetVolume().GetVolumeId() != "a/default/v" {
-			t.Fatalf("%v, %v", made, err)
-		}
-		if made, err := f.CreateVolume(t.Context(), request("v", "a", "b", "c")); err != nil || made.GetVolume().GetVolumeId() != "a/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 2 {
-			t.Errorf("there are %d volumes", n)
-		}
-	})
-	t.Run("the controller was started anew", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{})
-		if _, err := f.CreateVolume(t.Context(), request("v", "a")); err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range nodes {
-			m.leave()
-		}
-		anew := fleet.New(fleet.Config{}) // as it is within its first seconds
-		nodes["b"].join(t, anew)
-		if _, err := anew.CreateVolume(t.Context(), request("v", "a", "b")); code(err) != codes.Unavailable || !contains(err, `"a"`) {
-			t.Errorf("a node that may have it has not connected yet: %v", err)
-		}
-		nodes["a"].join(t, anew)
-		if made, err := anew.CreateVolume(t.Context(), request("v", "a", "b")); err != nil || made.GetVolume().GetVolumeId() != "a/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 1 {
-			t.Errorf("it was made %d times", n)
-		}
-	})
-}
-
-// A connection that takes the place of another is the one that counts.
-func TestSecondConnectionReplacesTheFirst(t *testing.T) {
-	f := settled(fleet.Config{})
-	m := newMachine(t, "a", volume.GiB)
-	m.connect(t, f)
-	first, conn := m.gone, m.conn
-	m.join(t, f)
-	first()
-	first()
-	_ = conn.Close()
-	if got := f.Connected(); len(got) != 1 {
-		t.Fatalf("connected: %q", got)
-	}
-	if _, err := f.CreateVolume(t.Context(), request("v")); err != nil {
-		t.Error(err)
-	}
-}
-
-// A thousand nodes of a hundred volumes each: what the controller needs for them, and how fast it is.
-func TestThousandNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a while")
-	}
-	const nodes, each = 1000, 100
-	before := heap()
-	var machines []*machine
-	for i := range nodes {
-		m := newMachine(t, fmt.Sprintf("node-%04d", i), volume.TiB)
-		p := m.pools.All()[0]
-		for j := range each {
-			id := volume.ID{Node: m.name, Pool: p.Name(), Name: fmt.Sprintf("pvc-%08d-2f6e-4f0a-9d6b-%012d", i, j)}
-			if _, err := p.Create(context.Background(), volume.Spec{ID: id, Size: volume.Range{RequiredBytes: volume.MiB}}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		machines = append(machines, m)
-	}
-	own := heap() // of the nodes, which are in this process too
-	f := settled(fleet.Config{})
-	began := time.Now()
-	for _, m := range machines {
-		m.connect(t, f)
-	}
-	if _, err := f.CreateVolume(t.Context(), request("first")); err != nil { // waits until all have been asked
-		t.Fatal(err)
-	}
-	connected := time.Since(began)
-	all := 0
-	began = time.Now()
-	for token := ""; ; {
-		page, err := f.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: token})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all += len(page.GetEntries())
-		if token = page.GetNextToken(); token == "" {
-			break
-		}
-	}
-	listed := time.Since(began)
-	if all != nodes*each+1 {
-		t.Errorf("%d volumes are listed", all)
-	}
-	const creates, atOnce = 2000, 100
-	began = time.Now()
-	var workers sync.WaitGroup
-	next := make(chan int)
-	for range atOnce {
-		workers.Go(func() {
-			for i := range next {
-				if _, err := f.CreateVolume(t.Context(), request(fmt.Sprintf("new-%d", i))); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	for i := range creates {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-	rate := float64(creates) / time.Since(began).Seconds()
-	used := (heap() - own) >> 20
-	fmt.Printf("count: 1,000 nodes of 100 volumes: known after %s, listed in %s, %.0f creates a second, %d MiB of heap for both sides of the connections (nodes' own %d MiB)\n",
-		connected.Round(time.Millisecond), listed.Round(time.Millisecond), rate, used, (own-before)>>20)
-	if used > 400 {
-		t.Errorf("the controller needs %d MiB, 400 are allowed", used)
-	}
-}
-
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse)
 }

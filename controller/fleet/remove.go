@@ -13,36 +13,35 @@ import (
 // ask, and the volume counts as removed: the orchestrator could never let go of it otherwise. The data
 // stays on the disk; should the node come back, the volume is one that nobody knows.
 func (f *Fleet) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
-	defer f.changing()()
 	n, id, err := f.toRemove(ctx, "volume_id", req.GetVolumeId())
 	if err != nil || n == nil {
 		return &csi.DeleteVolumeResponse{}, err
 	}
 	resp, err := pass(ctx, n, n.controller.DeleteVolume, req)
 	if err == nil {
-		n.forgetVolume(id.Name)
-		f.decided(id.Name)
+		n.contents.note(aVolume(id.Name), false)
+		n.forgetRoom()
+		f.decided(id.Name, n.name)
 	}
 	return resp, err
 }
 
 // DeleteSnapshot removes a snapshot, as DeleteVolume does a volume.
 func (f *Fleet) DeleteSnapshot(ctx context.Context, req *csi.DeleteSnapshotRequest) (*csi.DeleteSnapshotResponse, error) {
-	defer f.changing()()
 	n, id, err := f.toRemove(ctx, "snapshot_id", req.GetSnapshotId())
 	if err != nil || n == nil {
 		return &csi.DeleteSnapshotResponse{}, err
 	}
 	resp, err := pass(ctx, n, n.controller.DeleteSnapshot, req)
 	if err == nil {
-		n.forgetSnapshot(id.Name)
+		n.contents.note(aSnapshot(id.Name), false)
+		n.forgetRoom()
 	}
 	return resp, err
 }
 
 // DeleteVolumeGroupSnapshot removes a group of snapshots, as DeleteVolume does a volume.
 func (f *Fleet) DeleteVolumeGroupSnapshot(ctx context.Context, req *csi.DeleteVolumeGroupSnapshotRequest) (*csi.DeleteVolumeGroupSnapshotResponse, error) {
-	defer f.changing()()
 	n, _, err := f.toRemove(ctx, "group_snapshot_id", req.GetGroupSnapshotId())
 	if err != nil || n == nil {
 		return &csi.DeleteVolumeGroupSnapshotResponse{}, err
@@ -51,16 +50,16 @@ func (f *Fleet) DeleteVolumeGroupSnapshot(ctx context.Context, req *csi.DeleteVo
 	if err == nil {
 		for _, handle := range req.GetSnapshotIds() {
 			if id, err := volume.ParseID(handle); err == nil {
-				n.forgetSnapshot(id.Name)
+				n.contents.note(aSnapshot(id.Name), false)
 			}
 		}
+		n.forgetRoom()
 	}
 	return resp, err
 }
 
 // ControllerUnpublishVolume detaches a volume. A node that no longer exists has nothing attached.
 func (f *Fleet) ControllerUnpublishVolume(ctx context.Context, req *csi.ControllerUnpublishVolumeRequest) (*csi.ControllerUnpublishVolumeResponse, error) {
-	defer f.changing()()
 	n, _, err := f.toRemove(ctx, "volume_id", req.GetVolumeId())
 	if err != nil || n == nil {
 		return &csi.ControllerUnpublishVolumeResponse{}, err
@@ -93,13 +92,14 @@ func (f *Fleet) toRemove(ctx context.Context, field, handle string) (*node, volu
 	case exists:
 		return nil, id, unreachable
 	}
-	f.config.Cluster.Report(ctx, "NodeGone", fmt.Sprintf("%s %q counts as removed: the cluster has no node %q any more. What is on its disk stays there", thing(field), handle, id.Node))
-	f.decided(id.Name)
+	f.config.Cluster.Report(ctx, "NodeGone", fmt.Sprintf("%s %q counts as removed: the cluster has no node %q any more. What is on its disk stays there", what(field), handle, id.Node))
+	f.decided(id.Name, id.Node)
+	f.forget(id.Node)
 	return nil, id, nil
 }
 
-// thing returns what the handle in a field of a request names.
-func thing(field string) string {
+// what returns what the handle in a field of a request names.
+func what(field string) string {
 	switch field {
 	case "volume_id":
 		return "volume"

@@ -2,11 +2,10 @@ package fleet
 
 import (
 	"context"
-	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -15,8 +14,12 @@ import (
 // call is one RPC of a node's client, such as csi.ControllerClient.DeleteVolume.
 type call[Request, Response any] func(ctx context.Context, req Request, opts ...grpc.CallOption) (Response, error)
 
-// pass makes a call to a node. It ends with Unavailable, naming the node, when the connection does.
+// pass makes a call to a node, with the deadline and the metadata of the caller. It ends with Unavailable, naming the
+// node, when the connection does.
 func pass[Request, Response any](ctx context.Context, n *node, do call[Request, Response], req Request) (Response, error) {
+	if carried, any := metadata.FromIncomingContext(ctx); any {
+		ctx = metadata.NewOutgoingContext(ctx, carried)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.left, cancel)()
@@ -49,7 +52,6 @@ func byHandle[Request, Response any](ctx context.Context, f *Fleet, field, handl
 // ControllerPublishVolume attaches a volume on its node, which refuses any other. What is missing in the request is
 // said here, also where the handle leads to no node.
 func (f *Fleet) ControllerPublishVolume(ctx context.Context, req *csi.ControllerPublishVolumeRequest) (*csi.ControllerPublishVolumeResponse, error) {
-	defer f.changing()()
 	if req.GetVolumeId() != "" && req.GetNodeId() == "" {
 		return nil, volume.Errorf(volume.Invalid, "node_id is missing")
 	}
@@ -63,16 +65,16 @@ func (f *Fleet) ControllerPublishVolume(ctx context.Context, req *csi.Controller
 
 // ControllerExpandVolume makes a volume larger.
 func (f *Fleet) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
-	defer f.changing()()
-	defer f.forgetFree(req.GetVolumeId())
 	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerExpandVolumeRequest, *csi.ControllerExpandVolumeResponse] {
-		return n.controller.ControllerExpandVolume
+		return func(ctx context.Context, req *csi.ControllerExpandVolumeRequest, opts ...grpc.CallOption) (*csi.ControllerExpandVolumeResponse, error) {
+			defer n.forgetRoom()
+			return n.controller.ControllerExpandVolume(ctx, req, opts...)
+		}
 	}, req)
 }
 
 // ControllerModifyVolume changes mutable parameters of a volume.
 func (f *Fleet) ControllerModifyVolume(ctx context.Context, req *csi.ControllerModifyVolumeRequest) (*csi.ControllerModifyVolumeResponse, error) {
-	defer f.changing()()
 	return byHandle(ctx, f, "volume_id", req.GetVolumeId(), func(n *node) call[*csi.ControllerModifyVolumeRequest, *csi.ControllerModifyVolumeResponse] {
 		return n.controller.ControllerModifyVolume
 	}, req)
@@ -97,27 +99,4 @@ func (f *Fleet) GetSnapshot(ctx context.Context, req *csi.GetSnapshotRequest) (*
 	return byHandle(ctx, f, "snapshot_id", req.GetSnapshotId(), func(n *node) call[*csi.GetSnapshotRequest, *csi.GetSnapshotResponse] {
 		return n.controller.GetSnapshot
 	}, req)
-}
-
-// changing notes that this replica is the one that changes things, when a call begins and when it ends.
-func (f *Fleet) changing() (ended func()) {
-	note := func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.active = time.Now()
-	}
-	note()
-	return note
-}
-
-// uncertain reports whether a call that ended with err may have done its work, or may yet.
-func uncertain(err error) bool {
-	if volume.Is(err, volume.Unavailable) {
-		return true
-	}
-	switch status.Code(err) {
-	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.Aborted:
-		return true
-	}
-	return false
 }

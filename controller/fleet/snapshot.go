@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
@@ -11,30 +12,35 @@ import (
 
 // CreateSnapshot takes a snapshot on the node of the volume.
 func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequest) (*csi.CreateSnapshotResponse, error) {
-	defer f.changing()()
 	if err := volume.CheckRequestName(req.GetName()); err != nil {
 		return nil, err
 	}
 	name := volume.NameFor(req.GetName())
-	resp, err := byHandle(ctx, f, "source_volume_id", req.GetSourceVolumeId(), func(n *node) call[*csi.CreateSnapshotRequest, *csi.CreateSnapshotResponse] {
+	release, err := f.hold("snapshot", name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return byHandle(ctx, f, "source_volume_id", req.GetSourceVolumeId(), func(n *node) call[*csi.CreateSnapshotRequest, *csi.CreateSnapshotResponse] {
 		return func(ctx context.Context, req *csi.CreateSnapshotRequest, opts ...grpc.CallOption) (*csi.CreateSnapshotResponse, error) {
-			if other := f.snapshotElsewhere(n, name); other != nil {
+			if other := f.snapshotElsewhere(ctx, n, name); other != nil {
 				return nil, volume.Errorf(volume.Exists, "snapshot %q exists already on node %q, and not of volume %q", req.GetName(), other.name, req.GetSourceVolumeId())
 			}
 			resp, err := n.controller.CreateSnapshot(ctx, req, opts...)
 			if err == nil {
-				n.madeSnapshot(name)
+				n.contents.note(aSnapshot(name), true)
+				n.forgetRoom()
 			}
 			return resp, err
 		}
 	}, req)
-	return resp, err
 }
 
-// snapshotElsewhere returns another node than n that has a snapshot of that name.
-func (f *Fleet) snapshotElsewhere(n *node, name string) *node {
+// snapshotElsewhere returns another node than n that has a snapshot of that name, and has just said so.
+func (f *Fleet) snapshotElsewhere(ctx context.Context, n *node, name string) *node {
 	for _, other := range f.members() {
-		if other.name != n.name && other.hasSnapshot(name) {
+		has := func() bool { return other.name != n.name && other.contents.holds(aSnapshot(name)) }
+		if has() && other.hear(ctx, time.Now(), f.config.Patience) && has() {
 			return other
 		}
 	}
@@ -42,9 +48,8 @@ func (f *Fleet) snapshotElsewhere(n *node, name string) *node {
 }
 
 // CreateVolumeGroupSnapshot takes snapshots of several volumes, all of one node: there is no instant that
-// two machines share. The kind of its error is Invalid where they are not.
+// two machines share. The kind of its error is InUse (FAILED_PRECONDITION in CSI) where they are not.
 func (f *Fleet) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateVolumeGroupSnapshotRequest) (*csi.CreateVolumeGroupSnapshotResponse, error) {
-	defer f.changing()()
 	first := ""
 	for i, handle := range req.GetSourceVolumeIds() {
 		id, err := volume.ParseID(handle)
@@ -54,7 +59,7 @@ func (f *Fleet) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateVo
 		case err != nil:
 			return nil, volume.Errorf(volume.Invalid, "one of source_volume_ids is missing")
 		case i > 0 && id.Node != first:
-			return nil, volume.Errorf(volume.Invalid, "volumes %q and %q are on different nodes: a group of snapshots is of one instant, which two nodes do not share", req.GetSourceVolumeIds()[0], handle)
+			return nil, volume.Errorf(volume.InUse, "volumes %q and %q are on different nodes: a group of snapshots is of one instant, which two nodes do not share", req.GetSourceVolumeIds()[0], handle)
 		}
 		first = id.Node
 	}
@@ -69,9 +74,10 @@ func (f *Fleet) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateVo
 	if err == nil {
 		for _, s := range resp.GetGroupSnapshot().GetSnapshots() {
 			if id, err := volume.ParseID(s.GetSnapshotId()); err == nil {
-				n.madeSnapshot(id.Name)
+				n.contents.note(aSnapshot(id.Name), true)
 			}
 		}
+		n.forgetRoom()
 	}
 	return resp, err
 }

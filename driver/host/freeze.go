@@ -16,11 +16,11 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// Frozen is a number of mounted file systems that take no writes until Thaw. They are frozen by a
+// Frozen is a number of mounted file systems and device-mapper devices that take no writes until Thaw. They are frozen by a
 // process of their own, the watchdog, and thawed by it: when Thaw asks for it, when this process ends
 // in whatever way, or when it has not heard of it for as long as a watchdog waits.
 type Frozen struct {
-	mountPoints []string
+	targets []string
 
 	command *exec.Cmd
 	ask     io.WriteCloser
@@ -31,10 +31,11 @@ type Frozen struct {
 // freezePatience is how long a watchdog waits for a Beat or Thaw.
 const freezePatience = 10 * time.Second
 
-// Freeze freezes the file systems mounted at the given paths, all or none (FIFREEZE, which also
-// writes out what they hold back). Busy where somebody else has frozen one.
-func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
-	f := &Frozen{mountPoints: mountPoints, command: watchdogCommand(ctx, watchdogFlag, mountPoints)}
+// Freeze freezes the targets, all or none. A path is where a file system is mounted (FIFREEZE, which also
+// writes out what it holds back); anything else names a device-mapper device, which is suspended with the file system on
+// it, if there is one. Busy where somebody else has frozen one.
+func Freeze(ctx context.Context, targets []string) (*Frozen, error) {
+	f := &Frozen{targets: targets, command: watchdogCommand(ctx, watchdogFlag, targets)}
 	f.command.Stderr = os.Stderr
 	ask, err := f.command.StdinPipe()
 	if err != nil {
@@ -55,11 +56,11 @@ func Freeze(ctx context.Context, mountPoints []string) (*Frozen, error) {
 	return f, nil
 }
 
-func watchdogCommand(ctx context.Context, flag string, mountPoints []string) *exec.Cmd {
+func watchdogCommand(ctx context.Context, flag string, targets []string) *exec.Cmd {
 	c := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")
 	// Its own session, so that a signal to the terminal's or the service's group does not reach it.
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	c.Args = append([]string{watchdogName, flag}, mountPoints...)
+	c.Args = append([]string{watchdogName, flag}, targets...)
 	return c
 }
 
@@ -76,7 +77,7 @@ func (f *Frozen) hear(want string) error {
 	default:
 		// It was killed, and a freeze does not end with its process.
 		err = volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
-		return errors.Join(err, ThawLeft(context.Background(), f.mountPoints))
+		return errors.Join(err, ThawLeft(context.Background(), f.targets))
 	}
 }
 
@@ -109,26 +110,43 @@ func (f *Frozen) end() {
 	_ = f.command.Wait()
 }
 
-// ThawLeft is Thaw for file systems that a process which is gone may have left frozen, in a process of
+// ThawLeft is Thaw for targets of Freeze that a process which is gone may have left frozen, in a process of
 // its own: btrfs turns read-only when the process that thaws it is killed meanwhile, as this one may be.
-func ThawLeft(ctx context.Context, mountPoints []string) error {
-	if len(mountPoints) == 0 {
+func ThawLeft(ctx context.Context, targets []string) error {
+	if len(targets) == 0 {
 		return nil
 	}
-	if out, err := watchdogCommand(ctx, thawFlag, mountPoints).CombinedOutput(); err != nil {
+	if out, err := watchdogCommand(ctx, thawFlag, targets).CombinedOutput(); err != nil {
 		return volume.Errorf(volume.Internal, "thaw what was left frozen: %w: %s", err, shorten(string(out)))
 	}
 	return nil
 }
 
-// Thaw thaws a file system that a freeze of a process that is gone may have left frozen; one that is
+// Thaw thaws a target that a freeze of a process that is gone may have left frozen; one that is
 // not frozen stays as it is.
-func Thaw(mountPoint string) error {
-	err := freezeIoctl(mountPoint, fiThaw)
+func Thaw(target string) error {
+	err := thaw(target)
 	if errors.Is(err, syscall.EINVAL) {
 		return nil
 	}
-	return failed("thaw", mountPoint, err)
+	return failed("thaw", target, err)
+}
+
+func isMountPoint(target string) bool { return strings.HasPrefix(target, "/") }
+
+func freeze(target string) error {
+	if isMountPoint(target) {
+		return freezeIoctl(target, fiFreeze)
+	}
+	return suspendMapped(target)
+}
+
+// thaw fails with EINVAL where the target is not frozen.
+func thaw(target string) error {
+	if isMountPoint(target) {
+		return freezeIoctl(target, fiThaw)
+	}
+	return resumeMapped(target)
 }
 
 func freezeIoctl(mountPoint string, request uintptr) error {

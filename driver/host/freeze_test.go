@@ -10,16 +10,45 @@ import (
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
+// eachTarget runs a test with a file system that is mounted at dir, and frozen as the target: by its path, or by the
+// name of its device.
+func eachTarget(t *testing.T, test func(t *testing.T, dir, target string)) {
+	t.Run("mount point", func(t *testing.T) {
+		dir := mounted(t)
+		test(t, dir, dir)
+	})
+	t.Run("mapped device", func(t *testing.T) {
+		hosttest.NeedsRoot(t)
+		if out, err := exec.Command("dmsetup", "version").CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: this machine has no device-mapper: %v %s", err, out)
+		}
+		const name = "loam-test"
+		below := device(t, 64*volume.MiB)
+		t.Setenv("DM_DISABLE_UDEV", "1")
+		command(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 %d linear %s 0", 64*volume.MiB/512, below))
+		t.Cleanup(func() { command(t, "dmsetup", "remove", name) })
+		command(t, "mkfs.ext4", "-q", "/dev/mapper/"+name)
+		dir := t.TempDir()
+		command(t, "mount", "/dev/mapper/"+name, dir)
+		t.Cleanup(func() { command(t, "umount", dir) })
+		test(t, dir, name)
+	})
+}
+
 func TestSecondFreezeIsBusyAndThawEndsTheFirst(t *testing.T) {
-	dir := mounted(t)
-	frozen, err := host.Freeze(t.Context(), []string{dir})
+	eachTarget(t, secondFreezeIsBusy)
+}
+
+func secondFreezeIsBusy(t *testing.T, dir, target string) {
+	frozen, err := host.Freeze(t.Context(), []string{target})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.Freeze(t.Context(), []string{dir}); !volume.Is(err, volume.Busy) {
+	if _, err := host.Freeze(t.Context(), []string{target}); !volume.Is(err, volume.Busy) {
 		t.Errorf("a second Freeze: %v", err)
 	}
 	if err := frozen.Beat(); err != nil {
@@ -38,26 +67,32 @@ func TestSecondFreezeIsBusyAndThawEndsTheFirst(t *testing.T) {
 	if !<-written {
 		t.Error("a thawed file system takes no write")
 	}
-	if err := host.Thaw(dir); err != nil {
+	if err := host.Thaw(target); err != nil {
 		t.Errorf("Thaw of what is not frozen: %v", err)
 	}
 }
 
 func TestFreezeOfAllOrNone(t *testing.T) {
-	dir := mounted(t)
-	if _, err := host.Freeze(t.Context(), []string{dir, filepath.Join(t.TempDir(), "nothing")}); err == nil {
-		t.Error("Freeze of a path that is not there succeeded")
-	}
-	if !writable(dir, 10*time.Second) {
-		t.Error("the file system that could be frozen is left frozen")
-	}
+	eachTarget(t, func(t *testing.T, dir, target string) {
+		for _, nothing := range []string{filepath.Join(t.TempDir(), "nothing"), "nothing"} {
+			if _, err := host.Freeze(t.Context(), []string{target, nothing}); err == nil {
+				t.Errorf("Freeze of %q, which is not there, succeeded", nothing)
+			}
+			if !writable(dir, 10*time.Second) {
+				t.Error("the file system that could be frozen is left frozen")
+			}
+		}
+	})
 }
 
 // Whoever froze it may die in any way; the watchdog thaws.
 func TestWatchdogThawsWhenItsParentIsKilled(t *testing.T) {
-	dir := mounted(t)
+	eachTarget(t, thawsWhenItsParentIsKilled)
+}
+
+func thawsWhenItsParentIsKilled(t *testing.T, dir, target string) {
 	holder := exec.Command("/proc/self/exe")
-	holder.Env = append(os.Environ(), holdEnv+"="+dir)
+	holder.Env = append(os.Environ(), holdEnv+"="+target)
 	out, err := holder.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,15 +109,18 @@ func TestWatchdogThawsWhenItsParentIsKilled(t *testing.T) {
 	}
 	_ = holder.Wait() // it was killed
 	if !writable(dir, 8*time.Second) {
-		_ = host.Thaw(dir)
+		_ = host.Thaw(target)
 		t.Error("the file system is still frozen")
 	}
 }
 
 // A freeze does not end with the process that froze: the one that asked for it has to see to it.
 func TestAKilledWatchdogLeavesNothingFrozen(t *testing.T) {
-	dir := mounted(t)
-	frozen, err := host.Freeze(t.Context(), []string{dir})
+	eachTarget(t, killedWatchdogLeavesNothingFrozen)
+}
+
+func killedWatchdogLeavesNothingFrozen(t *testing.T, dir, target string) {
+	frozen, err := host.Freeze(t.Context(), []string{target})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +138,7 @@ func TestAKilledWatchdogLeavesNothingFrozen(t *testing.T) {
 		t.Error("Thaw by a watchdog that was killed succeeded: nobody knows how long it was frozen")
 	}
 	if !writable(dir, 10*time.Second) {
-		_ = host.Thaw(dir)
+		_ = host.Thaw(target)
 		t.Error("the file system is still frozen")
 	}
 }

@@ -16,15 +16,15 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// holdEnv makes this test binary freeze the file system at its value, say so, and hold it.
+// holdEnv makes this test binary freeze the target that it names, say so, and hold it.
 const holdEnv = "LOAM_TEST_HOLD"
 
 func TestMain(m *testing.M) {
 	if host.Watchdog(os.Args) {
 		return
 	}
-	if mountPoint := os.Getenv(holdEnv); mountPoint != "" {
-		if _, err := host.Freeze(context.Background(), []string{mountPoint}); err != nil {
+	if target := os.Getenv(holdEnv); target != "" {
+		if _, err := host.Freeze(context.Background(), []string{target}); err != nil {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")

@@ -10,8 +10,9 @@ import (
 
 // Mapped is a device-mapper device.
 type Mapped struct {
-	Device   string // path of its node as the kernel names it, /dev/dm-3
-	ReadOnly bool
+	Device    string // path of its node as the kernel names it, /dev/dm-3
+	ReadOnly  bool
+	Suspended bool
 }
 
 // MappedDevices returns the device-mapper devices of this machine by their names. It reads sysfs and
@@ -35,7 +36,11 @@ func (h *Host) MappedDevices() (map[string]Mapped, error) {
 		if err != nil {
 			continue
 		}
-		devices[name] = Mapped{Device: "/dev/" + entry.Name(), ReadOnly: readOnly == "1"}
+		suspended, err := readSysfs(filepath.Join(dir, "dm/suspended"))
+		if err != nil {
+			continue
+		}
+		devices[name] = Mapped{Device: "/dev/" + entry.Name(), ReadOnly: readOnly == "1", Suspended: suspended == "1"}
 	}
 	return devices, nil
 }

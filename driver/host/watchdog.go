@@ -49,8 +49,8 @@ func Watchdog(args []string) bool {
 }
 
 // watch freezes, waits for the parent to ask, to fall silent or to go, and thaws.
-func watch(ctx context.Context, mountPoints []string, in io.Reader, out io.Writer) error {
-	frozen, err := freezeAll(mountPoints)
+func watch(ctx context.Context, targets []string, in io.Reader, out io.Writer) error {
+	frozen, err := freezeAll(targets)
 	if err != nil {
 		busy := ""
 		if errors.Is(err, syscall.EBUSY) {
@@ -98,9 +98,9 @@ func waitForThaw(lines <-chan string) bool {
 }
 
 // freezeAll returns what it has frozen, also where it could not freeze all.
-func freezeAll(mountPoints []string) (frozen []string, err error) {
-	for _, m := range mountPoints {
-		if err := freezeIoctl(m, fiFreeze); err != nil {
+func freezeAll(targets []string) (frozen []string, err error) {
+	for _, m := range targets {
+		if err := freeze(m); err != nil {
 			if errors.Is(err, syscall.EBUSY) {
 				return frozen, fmt.Errorf("%q is frozen by somebody else: thaw it with fsfreeze --unfreeze, or wait: %w", m, err)
 			}
@@ -113,10 +113,10 @@ func freezeAll(mountPoints []string) (frozen []string, err error) {
 
 // thawFrozen thaws what this process has frozen. An error means that somebody else has thawed one
 // before, so that what was copied meanwhile is not of one instant.
-func thawFrozen(mountPoints []string) error {
+func thawFrozen(targets []string) error {
 	var errs []error
-	for _, m := range slices.Backward(mountPoints) {
-		if err := freezeIoctl(m, fiThaw); err != nil {
+	for _, m := range slices.Backward(targets) {
+		if err := thaw(m); err != nil {
 			errs = append(errs, fmt.Errorf("thaw %q: %w", m, err))
 		}
 	}
@@ -124,9 +124,9 @@ func thawFrozen(mountPoints []string) error {
 }
 
 // thawAll thaws what may be frozen.
-func thawAll(mountPoints []string) error {
+func thawAll(targets []string) error {
 	var errs []error
-	for _, m := range slices.Backward(mountPoints) {
+	for _, m := range slices.Backward(targets) {
 		errs = append(errs, Thaw(m))
 	}
 	return errors.Join(errs...)

@@ -51,11 +51,12 @@ type Pool interface {
 
 	// Expand gives the volume the least size in the range that it can have, and its device with it
 	// while attached. A volume that meets the range already keeps its size; one that never can is
-	// OutOfRange. Full if the space is not there.
+	// OutOfRange. Full if the space is not there, InUse where it cannot grow while it has snapshots.
 	Expand(ctx context.Context, id volume.ID, size volume.Range) (volume.Volume, error)
 
 	// Attach makes the block device of the volume appear and returns its path. Exists if it is
-	// attached already but not with this readOnly.
+	// attached already but not with this readOnly. Busy, as Detach, where the pool cannot do it while
+	// it copies from a snapshot of the volume.
 	Attach(ctx context.Context, id volume.ID, readOnly bool) (device string, err error)
 
 	// Detach makes the block device go. Nil when there is none, or no volume; InUse while it is

@@ -112,8 +112,14 @@ func fillFile(path string) error {
 
 // fioOnce returns the bytes a second of one run.
 func (b *bench) fioOnce(file, rw, block string, depth int) (float64, error) {
-	out, err := command("fio", "--name=bench", "--output-format=json", "--filename="+file, "--rw="+rw, "--bs="+block,
-		fmt.Sprintf("--iodepth=%d", depth), "--ioengine=libaio", "--direct=1", "--time_based", "--ramp_time=500ms", fmt.Sprintf("--runtime=%s", b.fioTime))
+	return b.fioOn([]string{"--filename=" + file}, rw, block, depth)
+}
+
+// fioOn is fioOnce on what the arguments of fio name.
+func (b *bench) fioOn(where []string, rw, block string, depth int) (float64, error) {
+	args := append([]string{"--name=bench", "--output-format=json", "--rw=" + rw, "--bs=" + block,
+		fmt.Sprintf("--iodepth=%d", depth), "--ioengine=libaio", "--direct=1", "--time_based", "--ramp_time=500ms", fmt.Sprintf("--runtime=%s", b.fioTime)}, where...)
+	out, err := command("fio", args...)
 	if err != nil {
 		return 0, err
 	}

@@ -22,19 +22,34 @@ func main() {
 	if len(os.Args) > 1 && host.Watchdog(os.Args) {
 		return
 	}
+	if dir := os.Getenv(controllerVariable); dir != "" {
+		if err := controllerProcess(dir, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "controller:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	dir := flag.String("dir", "/var/tmp", "directory to work in")
 	only := flag.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ","))
 	rounds := flag.Int("rounds", 15, "how often each pair is measured")
 	fioTime := flag.Duration("fio", 4*time.Second, "how long each fio run takes")
+	lvmPools := flag.Bool("lvm", false, "measure LVM pools on the blank disks that LOAM_TEST_DISKS names, and no others")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	missed, err := run(ctx, *dir, *only, settings{rounds: *rounds, fioTime: *fioTime})
+	table := &table{}
+	how := settings{rounds: *rounds, fioTime: *fioTime}
+	var err error
+	if *lvmPools {
+		err = runLVM(ctx, how, table.print)
+	} else {
+		err = run(ctx, *dir, *only, how, table.print)
+	}
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
-	case missed > 0:
+	case table.missed > 0:
 		os.Exit(1)
 	}
 }
@@ -50,7 +65,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"route", routing}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {
@@ -70,37 +85,46 @@ type row struct {
 	note   string
 }
 
-func run(ctx context.Context, dir, only string, s settings) (missed int, err error) {
+// table prints rows, and counts those that miss their bound.
+type table struct{ begun, missed int }
+
+func (t *table) print(rows []row) {
+	if t.begun++; t.begun == 1 {
+		fmt.Printf("%-58s %-28s %-12s %s\n", "what", "figure", "bound", "met")
+	}
+	for _, r := range rows {
+		met := "yes"
+		if !r.met {
+			met = "NO"
+			t.missed++
+		}
+		fmt.Printf("%-58s %-28s %-12s %s\n", r.what, r.figure, r.bound, met)
+		if r.note != "" {
+			fmt.Printf("    %s\n", r.note)
+		}
+	}
+}
+
+func run(ctx context.Context, dir, only string, s settings, each func([]row)) (err error) {
 	if os.Geteuid() != 0 {
-		return 0, errors.New("needs root, for loop devices and mounts")
+		return errors.New("needs root, for loop devices and mounts")
 	}
 	b, err := prepare(ctx, dir, s)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	fmt.Printf("%-58s %-28s %-12s %s\n", "what", "figure", "bound", "met")
 	for _, m := range measurements {
 		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
 			continue
 		}
 		rows, err := m.run(b)
 		if err != nil {
-			return missed, fmt.Errorf("%s: %w", m.name, err)
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		for _, r := range rows {
-			met := "yes"
-			if !r.met {
-				met = "NO"
-				missed++
-			}
-			fmt.Printf("%-58s %-28s %-12s %s\n", r.what, r.figure, r.bound, met)
-			if r.note != "" {
-				fmt.Printf("    %s\n", r.note)
-			}
-		}
+		each(rows)
 	}
-	return missed, nil
+	return nil
 }
 
 // median returns the middle of the durations.

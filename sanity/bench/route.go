@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -33,7 +34,12 @@ func routing(b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	router, err := serve.StartRouter(quietly, filepath.Join(b.dir, "controller.sock"))
+	certificate := filepath.Join(b.dir, "controller.pem")
+	if err := serve.WriteCertificate(certificate); err != nil {
+		return nil, errors.Join(err, node.Stop())
+	}
+	b.later(func() error { return os.Remove(certificate) })
+	router, err := serve.StartRouter(quietly, serve.RouterConfig{Socket: filepath.Join(b.dir, "controller.sock"), Certificate: certificate})
 	if err != nil {
 		return nil, errors.Join(err, node.Stop())
 	}

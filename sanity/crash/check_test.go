@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 )
 
 // check compares everything with the model after a call has ended.
@@ -29,7 +28,7 @@ func (r *run) check(o operation) error {
 func (r *run) compare(when string, before, after state, missing []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	has, err := observe(ctx, r.dir, r.driver.clients)
+	has, err := observe(ctx, r.dir, r.model.where, r.driver.clients)
 	if err != nil {
 		return fmt.Errorf("%s: %w", when, err)
 	}
@@ -64,7 +63,7 @@ func (r *run) examine(handle string, filled bool) error {
 	if !ok || v.isBlock() {
 		return nil
 	}
-	device, err := r.deviceOf(v)
+	device, err := r.model.where.path(r.dir, v)
 	if err != nil {
 		return err
 	}
@@ -91,32 +90,27 @@ func (r *run) examine(handle string, filled bool) error {
 	return nil
 }
 
-func (r *run) deviceOf(v vol) (string, error) {
-	devices, err := loops(r.dir)
-	if err != nil {
-		return "", err
-	}
-	for device, file := range devices {
-		if file == r.model.image(v) {
-			return filepath.Join("/dev", device), nil
-		}
-	}
-	return "", fmt.Errorf("volume %s has no device", v.handle)
-}
-
 // writeSomething writes new content to a volume that can be written.
 func (r *run) writeSomething(c *chooser) error {
-	v, ok := one(c, c.those(func(v vol) bool { _, writable, ok := v.at(); return ok && writable }))
+	v, ok := c.toWrite()
 	if !ok {
 		return nil
 	}
-	path, _, _ := v.at()
 	r.number++
-	sync := c.chance(syncPercent)
-	r.note("write content %d to %s, synced %t", r.number, v.handle, sync)
-	if err := r.contents.write(path, v, r.number, sync); err != nil {
+	return r.write(v, r.number, c.chance(syncPercent))
+}
+
+// toWrite chooses a volume that can be written.
+func (c *chooser) toWrite() (vol, bool) {
+	return one(c, c.those(func(v vol) bool { _, writable, ok := v.at(); return ok && writable }))
+}
+
+func (r *run) write(v vol, number uint64, sync bool) error {
+	path, _, _ := v.at()
+	r.note("write content %d to %s, synced %t", number, v.handle, sync)
+	if err := r.contents.write(path, v, number, sync); err != nil {
 		return fmt.Errorf("write to %s: %w", v.handle, err)
 	}
-	r.model.change(v.handle, func(v *vol) { v.data.written = r.number })
+	r.model.change(v.handle, func(v *vol) { v.data.written, v.data.torn = number, 0 })
 	return nil
 }

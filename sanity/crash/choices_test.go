@@ -12,7 +12,7 @@ import (
 // What can be chosen. Each returns false where there is nothing that it could be done to.
 
 func (c *chooser) create() (operation, bool) {
-	pool, _ := one(c, pools)
+	pool, _ := one(c, c.where.pools())
 	form, ok := c.form(pool)
 	if !ok {
 		return operation{}, false
@@ -39,7 +39,7 @@ func (c *chooser) copyOf(s snap) operation {
 }
 
 func (c *chooser) cloneVolume() (operation, bool) {
-	v, ok := one(c, c.those(func(v vol) bool { return v.copies() && v.inline == "" }))
+	v, ok := one(c, c.those(c.canBeCopied))
 	if !ok || !c.room(v.form) {
 		return operation{}, false
 	}
@@ -49,7 +49,7 @@ func (c *chooser) cloneVolume() (operation, bool) {
 }
 
 func (c *chooser) delete() (operation, bool) {
-	v, ok := one(c, c.those(func(v vol) bool { return !v.attached }))
+	v, ok := one(c, c.those(func(v vol) bool { return !v.attached && !c.bound(v) }))
 	if !ok || len(c.volumes) < 4 {
 		return operation{}, false
 	}
@@ -109,7 +109,7 @@ func (c *chooser) unpublish() (operation, bool) {
 }
 
 func (c *chooser) inline() (operation, bool) {
-	pool, _ := one(c, pools)
+	pool, _ := one(c, c.where.pools())
 	form, ok := c.form(pool)
 	if !ok || form == block {
 		return operation{}, false
@@ -119,7 +119,9 @@ func (c *chooser) inline() (operation, bool) {
 }
 
 func (c *chooser) expand() (operation, bool) {
-	v, ok := one(c, c.those(func(v vol) bool { return v.inline == "" && v.size < sizes[v.form].most && c.grows(v.form, v.data.used) }))
+	v, ok := one(c, c.those(func(v vol) bool {
+		return v.inline == "" && v.size < sizes[v.form].most && c.grows(v.form, v.data.used) && !c.bound(v)
+	}))
 	return c.model.expand(v, v.size+step[v.form]), ok
 }
 
@@ -140,8 +142,8 @@ func (c *chooser) expandNode() (operation, bool) {
 }
 
 func (c *chooser) snapshot() (operation, bool) {
-	v, ok := one(c, c.those(func(v vol) bool { return v.copies() && v.inline == "" }))
-	if !ok || len(c.snapshots) >= maxSnapshots {
+	v, ok := one(c, c.those(c.canBeCopied))
+	if !ok || !c.roomForSnapshots(1) {
 		return operation{}, false
 	}
 	return c.model.snapshot(v, c.name("snapshot")), true
@@ -153,10 +155,17 @@ func (c *chooser) deleteSnapshot() (operation, bool) {
 }
 
 func (c *chooser) group() (operation, bool) {
-	pool, _ := one(c, pools)
-	volumes := c.those(func(v vol) bool { return v.pool == pool && v.copies() && v.inline == "" })
+	pool, _ := one(c, c.where.pools())
+	volumes := c.those(func(v vol) bool { return v.pool == pool && c.canBeCopied(v) })
+	attached := 0
+	volumes = slices.DeleteFunc(volumes, func(v vol) bool {
+		if v.attached {
+			attached++
+		}
+		return v.attached && attached > c.where.groupOfAttached()
+	})
 	c.random.Shuffle(len(volumes), func(i, j int) { volumes[i], volumes[j] = volumes[j], volumes[i] })
-	if len(volumes) == 0 || len(c.snapshots) >= maxSnapshots-2 {
+	if len(volumes) == 0 || !c.roomForSnapshots(3) {
 		return operation{}, false
 	}
 	return c.snapshotGroup(volumes[:min(len(volumes), 1+c.random.IntN(3))], c.name("group")), true
@@ -189,7 +198,7 @@ func (c *chooser) refuse() (operation, bool) {
 
 // absent deletes what is not there.
 func (c *chooser) absent() (operation, bool) {
-	pool, _ := one(c, pools)
+	pool, _ := one(c, c.where.pools())
 	name := c.name("pvc")
 	return c.model.delete(vol{handle: handleOf(pool, name), pool: pool, name: name}), true
 }

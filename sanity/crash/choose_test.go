@@ -11,12 +11,8 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// How much there may be at once, so that no pool is ever full.
-const (
-	maxVolumes   = 12
-	maxSnapshots = 10
-	maxLarge     = 3 // volumes with xfs, and as many with btrfs
-)
+// maxLarge is how many volumes with xfs there may be at once, and as many with btrfs.
+const maxLarge = 3
 
 // sizes are the least and the largest size of a volume.
 var sizes = map[string]struct{ least, most volume.Size }{
@@ -37,6 +33,7 @@ type choice struct {
 	choose func(*chooser) (operation, bool)
 }
 
+// choices are those of a run in which the driver is killed.
 var choices = []choice{
 	{16, (*chooser).create}, {8, (*chooser).restore}, {8, (*chooser).cloneVolume}, {20, (*chooser).delete},
 	{7, (*chooser).attach}, {6, (*chooser).detach}, {18, (*chooser).stage}, {14, (*chooser).unstage},
@@ -46,9 +43,17 @@ var choices = []choice{
 	{3, (*chooser).refuse}, {1, (*chooser).absent},
 }
 
+// lasting are those of a run in which the power goes: more of what is to be there when it comes back.
+var lasting = []choice{
+	{16, (*chooser).create}, {12, (*chooser).restore}, {6, (*chooser).cloneVolume}, {14, (*chooser).delete},
+	{24, (*chooser).stage}, {8, (*chooser).unstage}, {3, (*chooser).publish}, {10, (*chooser).unpublish}, {4, (*chooser).inline},
+	{6, (*chooser).expand}, {14, (*chooser).snapshot}, {8, (*chooser).deleteSnapshot}, {4, (*chooser).group}, {3, (*chooser).deleteGroup},
+}
+
 // chooser chooses what to do next. What it chooses depends on its seed and the model alone.
 type chooser struct {
 	*model
+	from   []choice
 	random *rand.Rand
 	ext4   bool // an ext4 can grow
 }
@@ -75,12 +80,12 @@ func (c *chooser) grows(form string, used bool) bool {
 
 func (c *chooser) next() operation {
 	total := 0
-	for _, one := range choices {
+	for _, one := range c.from {
 		total += one.weight
 	}
 	for {
 		n := c.random.IntN(total)
-		for _, one := range choices {
+		for _, one := range c.from {
 			if n -= one.weight; n < 0 {
 				if o, ok := one.choose(c); ok {
 					return o
@@ -106,7 +111,7 @@ func one[T any](c *chooser, of []T) (T, bool) {
 func (c *chooser) name(prefix string) string {
 	for {
 		name := fmt.Sprintf("%s-%02d", prefix, c.random.IntN(40))
-		if !slices.ContainsFunc(pools, func(pool string) bool { return c.names(handleOf(pool, name)) }) {
+		if !slices.ContainsFunc(c.where.pools(), func(pool string) bool { return c.names(handleOf(pool, name)) }) {
 			return name
 		}
 	}
@@ -123,7 +128,7 @@ func (c *chooser) names(handle string) bool {
 // form chooses what a new volume in the pool is for; false where there is no room.
 func (c *chooser) form(pool string) (string, bool) {
 	forms := []string{block, block, string(volume.Ext4), string(volume.Ext4), string(volume.Ext4), string(volume.Btrfs), string(volume.XFS), string(volume.XFS)}
-	if pool == plainPool { // which is slow enough
+	if c.where.slow(pool) {
 		forms = forms[:6]
 	}
 	form, _ := one(c, forms)
@@ -133,7 +138,24 @@ func (c *chooser) form(pool string) (string, bool) {
 func (c *chooser) room(form string) bool {
 	large := form == string(volume.XFS) || form == string(volume.Btrfs)
 	alike := c.those(func(v vol) bool { return v.form == form })
-	return len(c.volumes) < maxVolumes && (!large || len(alike) < maxLarge)
+	most, _ := c.where.most()
+	return len(c.volumes) < most && (!large || len(alike) < maxLarge)
+}
+
+// roomForSnapshots reports whether there may be so many more.
+func (c *chooser) roomForSnapshots(n int) bool {
+	_, most := c.where.most()
+	return len(c.snapshots)+n <= most
+}
+
+// canBeCopied reports whether a snapshot or clone of the volume can be made, and used.
+func (c *chooser) canBeCopied(v vol) bool {
+	return v.copies() && v.inline == ""
+}
+
+// bound reports whether the volume has snapshots that it cannot be without.
+func (c *chooser) bound(v vol) bool {
+	return !c.where.snapshotsStay(v.pool) && len(c.taken(func(s snap) bool { return s.volume == v.handle })) > 0
 }
 
 func (c *chooser) size(form string) volume.Size {

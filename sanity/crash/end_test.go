@@ -16,7 +16,7 @@ import (
 // free returns how much each pool has free.
 func (r *run) free() (map[string]volume.Size, error) {
 	free := map[string]volume.Size{}
-	for _, pool := range pools {
+	for _, pool := range r.model.where.pools() {
 		answer, err := r.driver.GetCapacity(context.Background(), &csi.GetCapacityRequest{Parameters: map[string]string{volume.KeyPool: pool}})
 		if err != nil {
 			return nil, err
@@ -30,7 +30,7 @@ func (r *run) free() (map[string]volume.Size, error) {
 // left. before is what was free in the beginning.
 func (r *run) end(before map[string]volume.Size) error {
 	for _, v := range r.model.those(func(vol) bool { return true }) {
-		if err := r.endVolume(v.handle); err != nil {
+		if err := r.takeAway(v.handle); err != nil {
 			return err
 		}
 	}
@@ -51,6 +51,11 @@ func (r *run) end(before map[string]volume.Size) error {
 	}
 	for _, group := range slices.Sorted(maps.Keys(r.model.groups())) {
 		if err := r.carryOut(r.model.deleteGroup(group), 0); err != nil {
+			return err
+		}
+	}
+	for _, v := range r.model.those(func(vol) bool { return true }) {
+		if err := r.endVolume(v.handle); err != nil {
 			return err
 		}
 	}
@@ -124,11 +129,8 @@ func (r *run) stop() error {
 	if err := r.driver.stop(); err != nil {
 		return fmt.Errorf("the driver was told to stop and ended with %w", err)
 	}
-	must, has := state{}, state{}
-	if r.model.disk {
-		maps.Copy(must, map[string]string{"device " + diskPath(r.dir): describeDevice(diskBytes, false), "mount " + diskMount(r.dir): mode(false)})
-	}
-	if err := has.addMachine(r.dir); err != nil {
+	must, has := r.model.where.idle(r.dir, r.model.disk), state{}
+	if err := has.addMachine(r.dir, r.model.where); err != nil {
 		return err
 	}
 	if d := has.differs(must, must); !d.none() {

@@ -3,7 +3,6 @@ package crash_test
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,7 +17,8 @@ const block = "block"
 // model is what must exist.
 type model struct {
 	dir       string
-	disk      bool            // the plain pool has a disk of its own
+	where     place
+	disk      bool            // a loop pool has a disk of its own
 	volumes   map[string]vol  // by handle
 	snapshots map[string]snap // by handle
 }
@@ -43,6 +43,7 @@ type vol struct {
 // data is what must be on a device.
 type data struct {
 	written  uint64      // which content was written last; 0: none
+	torn     uint64      // which content was being written when the power went: all of it may be there, or not
 	used     bool        // it has a file system, or was handed out as a block device
 	uuid     string      // of the file system
 	measured volume.Size // size of the volume when its file system last filled it
@@ -64,7 +65,7 @@ func handleOf(pool, name string) string {
 func nameOf(handle string) string { return handle[strings.LastIndex(handle, "/")+1:] }
 
 func (m *model) clone() *model {
-	c := &model{dir: m.dir, disk: m.disk, volumes: maps.Clone(m.volumes), snapshots: maps.Clone(m.snapshots)}
+	c := &model{dir: m.dir, where: m.where, disk: m.disk, volumes: maps.Clone(m.volumes), snapshots: maps.Clone(m.snapshots)}
 	for handle, v := range c.volumes {
 		v.targets = maps.Clone(v.targets)
 		c.volumes[handle] = v
@@ -115,11 +116,6 @@ func (v vol) isBlock() bool { return v.form == block }
 // copies reports whether a copy of the volume has something that can be used.
 func (v vol) copies() bool { return v.isBlock() || v.data.used }
 
-// image is where the volume's bytes are.
-func (m *model) image(v vol) string {
-	return filepath.Join(poolRoot(m.dir, v.pool), "volumes", nameOf(v.handle), "image")
-}
-
 // at returns a path through which the volume's bytes can be read, and whether they can be written
 // there; false where there is none.
 func (v vol) at() (path string, writable, ok bool) {
@@ -137,20 +133,13 @@ type state map[string]string
 
 // state returns what must be seen.
 func (m *model) state() state {
-	s := state{
-		"device " + filepath.Join(m.dir, ownPool, "filesystem"): describeDevice(ownBytes, false),
-		"mount " + poolRoot(m.dir, ownPool):                     mode(false),
-	}
-	if m.disk {
-		s["device "+diskPath(m.dir)] = describeDevice(diskBytes, false)
-		s["mount "+diskMount(m.dir)] = mode(false)
-	}
+	s := m.where.base(m.dir, m.disk)
 	for handle, v := range m.volumes {
 		s["volume "+handle] = describeVolume(int64(v.size), v.source)
-		s["on disk "+filepath.Dir(m.image(v))] = "there"
+		s["on disk "+m.where.volumeOnDisk(m.dir, v)] = "there"
 		if v.attached {
 			s["published "+handle] = nodeName
-			s["device "+m.image(v)] = describeDevice(v.size, v.deviceReadOnly)
+			s["device "+m.where.device(m.dir, v)] = describeDevice(v.size, v.deviceReadOnly)
 		}
 		if v.staging != "" && !v.isBlock() {
 			s["mount "+v.staging] = mode(v.stagedReadOnly)
@@ -162,11 +151,7 @@ func (m *model) state() state {
 	}
 	for handle, one := range m.snapshots {
 		s["snapshot "+handle] = describeSnapshot(int64(one.size), one.volume, one.group)
-		if one.group == "" {
-			s["on disk "+filepath.Join(poolRoot(m.dir, one.pool), "snapshots", nameOf(handle))] = "there"
-		} else {
-			s["on disk "+filepath.Join(poolRoot(m.dir, one.pool), "groups", nameOf(one.group))] = "there"
-		}
+		s["on disk "+m.where.snapshotOnDisk(m.dir, one)] = "there"
 	}
 	for group, members := range m.groups() {
 		s["group "+group] = fmt.Sprint(members)

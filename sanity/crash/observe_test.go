@@ -9,19 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/moby/sys/mountinfo"
-
-	"github.com/loam-storage/loam/driver/volume"
 )
 
 // observe returns what there is: what the driver lists, and what the machine has.
-func observe(ctx context.Context, dir string, c clients) (state, error) {
+func observe(ctx context.Context, dir string, where place, c clients) (state, error) {
 	s := state{}
-	return s, errors.Join(s.addVolumes(ctx, c), s.addSnapshots(ctx, c), s.addMachine(dir))
+	return s, errors.Join(s.addVolumes(ctx, c), s.addSnapshots(ctx, c), s.addMachine(dir, where))
 }
 
 func (s state) addVolumes(ctx context.Context, c clients) error {
@@ -59,17 +56,9 @@ func (s state) addSnapshots(ctx context.Context, c clients) error {
 }
 
 // addMachine adds what there is without asking the driver.
-func (s state) addMachine(dir string) error {
-	devices, err := loops(dir)
-	if err != nil {
+func (s state) addMachine(dir string, where place) error {
+	if err := where.observe(dir, s); err != nil {
 		return err
-	}
-	for device, file := range devices {
-		one, err := describeLoop(device)
-		if err != nil {
-			return err
-		}
-		s.add("device "+file, one)
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
@@ -78,17 +67,7 @@ func (s state) addMachine(dir string) error {
 	for _, m := range mounts {
 		s.add("mount "+m.Mountpoint, mode(slices.Contains(strings.Split(m.Options, ","), "ro")))
 	}
-	if err := s.addEntries("target ", targetsDir(dir)); err != nil {
-		return err
-	}
-	for _, name := range pools {
-		for _, kind := range []string{"volumes", "snapshots", "groups", "new"} {
-			if err := s.addEntries("on disk ", filepath.Join(poolRoot(dir, name), kind)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.addEntries("target ", targetsDir(dir))
 }
 
 // add adds what there may be two of, such as mounts over one another.
@@ -108,41 +87,6 @@ func (s state) addEntries(what, dir string) error {
 		s[what+filepath.Join(dir, e.Name())] = "there"
 	}
 	return err
-}
-
-// loops returns the loop devices of files below dir, by their names as in /dev.
-func loops(dir string) (map[string]string, error) {
-	paths, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	if err != nil {
-		return nil, err
-	}
-	devices := map[string]string{}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it went away meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		if file := strings.TrimSpace(string(text)); strings.HasPrefix(file, dir+"/") {
-			devices[strings.Split(path, "/")[3]] = file
-		}
-	}
-	return devices, nil
-}
-
-func describeLoop(device string) (string, error) {
-	size, err := os.ReadFile("/sys/block/" + device + "/size")
-	if err != nil {
-		return "", err
-	}
-	sectors, err := strconv.ParseInt(strings.TrimSpace(string(size)), 10, 64)
-	if err != nil {
-		return "", err
-	}
-	readOnly, err := os.ReadFile("/sys/block/" + device + "/ro")
-	return describeDevice(volume.Size(sectors*512), strings.TrimSpace(string(readOnly)) == "1"), err
 }
 
 // differences is how a state differs from what it must be.

@@ -58,7 +58,7 @@ func (m *model) stage(v vol, readOnly bool) operation {
 
 // deviceKeys are the keys of the state that a volume has while it is attached.
 func (m *model) deviceKeys(v vol) []string {
-	return []string{"device " + m.image(v), "published " + v.handle}
+	return []string{"device " + m.where.device(m.dir, v), "published " + v.handle}
 }
 
 func (m *model) unstage(v vol) operation {

@@ -38,10 +38,10 @@ type process struct {
 }
 
 // start starts the driver over the pools in dir, as the leader of a process group. It writes to log.
-func start(dir string, log *os.File) (*process, error) {
+func start(dir string, where place, log *os.File) (*process, error) {
 	p := &process{command: exec.Command("/proc/self/exe")}
 	// A process with the race detector sleeps for a second before it ends, each freeze watchdog too.
-	p.command.Env = append(os.Environ(), serverVariable+"="+dir, "GORACE=atexit_sleep_ms=0")
+	p.command.Env = append(os.Environ(), serverVariable+"="+dir, placeVariable+"="+placeName(where), "GORACE=atexit_sleep_ms=0")
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.command.Stderr = log
 	if _, err := p.command.StdinPipe(); err != nil {

@@ -27,7 +27,7 @@ func (r *run) revive(o operation, after *model, ended bool) error {
 func (r *run) start(percent int) (err error) {
 	for first := true; ; first = false {
 		started := time.Now()
-		if r.driver, err = start(r.dir, r.log); err != nil {
+		if r.driver, err = start(r.dir, r.model.where, r.log); err != nil {
 			return err
 		}
 		in, kill := r.killIn(starting, percent)

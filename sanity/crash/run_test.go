@@ -16,6 +16,7 @@ import (
 
 // run is one run of the test.
 type run struct {
+	seed     uint64
 	dir      string
 	log      *os.File
 	machine  *host.Host

@@ -12,8 +12,6 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
-	"github.com/loam-storage/loam/driver/pool/loop"
-	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/sanity/serve"
 )
 
@@ -21,29 +19,7 @@ import (
 // names. Every process that the driver starts inherits it, which is how one that was left is found.
 const serverVariable = "LOAM_CRASH_SERVER"
 
-const (
-	nodeName  = "n1"
-	ownPool   = "own"   // has a file system of its own and shares blocks
-	plainPool = "plain" // is in a directory, for TestCrash on an ext4, and copies
-	ownBytes  = 4 * volume.GiB
-)
-
-var pools = []string{ownPool, plainPool}
-
-func poolConfig(dir, name string) loop.Config {
-	if name == ownPool {
-		return loop.Config{Directory: filepath.Join(dir, ownPool), SizeBytes: ownBytes}
-	}
-	return loop.Config{Directory: filepath.Join(diskMount(dir), plainPool)}
-}
-
-// poolRoot is the directory that a pool has its images in.
-func poolRoot(dir, name string) string {
-	if name == ownPool {
-		return filepath.Join(dir, ownPool, "mounted")
-	}
-	return filepath.Join(diskMount(dir), plainPool)
-}
+const nodeName = "n1"
 
 func socketPath(dir string) string { return filepath.Join(dir, "csi.sock") }
 
@@ -58,8 +34,9 @@ func beDriver(dir string) error {
 	}()
 	machine := host.New(host.NewRunner())
 	var open []pool.Pool
-	for _, name := range pools {
-		p, err := loop.Open(ctx, name, nodeName, poolConfig(dir, name), machine)
+	where := placeOfDriver()
+	for _, name := range where.pools() {
+		p, err := where.open(ctx, dir, name, machine)
 		if err != nil {
 			return errors.Join(err, closeAll(open))
 		}

@@ -16,7 +16,11 @@ import (
 // cluster makes a cluster of the driver, as the node that the suite mounts on, and of others, and returns its
 // controller.
 func (m mode) cluster(ctx context.Context, dir string, first *serve.Driver) (_ *serve.Driver, stop func() error, err error) {
-	router, err := serve.StartRouter(ctx, filepath.Join(dir, "controller.sock"))
+	certificate := filepath.Join(dir, "controller.pem")
+	if err := serve.WriteCertificate(certificate); err != nil {
+		return nil, nil, err
+	}
+	router, err := serve.StartRouter(ctx, serve.RouterConfig{Socket: filepath.Join(dir, "controller.sock"), Certificate: certificate})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,11 +1,9 @@
 package csi_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/onsi/ginkgo/v2/types"
@@ -36,10 +34,7 @@ var neverRun = map[string]string{
 	"Node Service NodeGetStorageHealth should return appropriate response":                    "NodeGetStorageHealth not supported",
 }
 
-const (
-	pending = "pending"
-	left    = "left out, since the pool takes no snapshots and makes no copies" // mode.noSnapshots
-)
+const pending = "pending"
 
 // attachLimit is the spec that runs only in a mode with a limit.
 const attachLimit = "Controller Service [Controller Server] ControllerPublishVolume should fail when publishing more volumes than the node max attach limit"
@@ -58,17 +53,12 @@ func (m mode) check(report types.Report) error {
 	specs := report.SpecReports.WithLeafNodeType(types.NodeTypeIt)
 	notRun := map[string]string{}
 	for _, s := range specs.WithState(types.SpecStateSkipped) {
-		notRun[s.FullText()] = cmp.Or(s.Failure.Message, left)
+		notRun[s.FullText()] = s.Failure.Message
 	}
 	for _, s := range specs.WithState(types.SpecStatePending) {
 		notRun[s.FullText()] = pending
 	}
 	expected := m.expected()
-	for _, s := range specs {
-		if m.noSnapshots && regexp.MustCompile(ofSnapshots).MatchString(s.FullText()) {
-			expected[s.FullText()] = left
-		}
-	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(notRun)) {
 		fmt.Printf("not run: csi-sanity %s: %s (%s)\n", m.name, name, notRun[name])

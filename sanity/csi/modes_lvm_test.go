@@ -41,6 +41,3 @@ func (m mode) openLVM(ctx context.Context) (_ pool.Pool, _ host.Machine, closePo
 	}
 	return p, machine, func() error { return errors.Join(p.Close(), remove()) }, nil
 }
-
-// ofSnapshots matches the specs that need a pool with snapshots and copies.
-const ofSnapshots = `Snapshots? \[Controller Server\]|VolumeGroupSnapshot|source (snapshot|volume)`

@@ -31,8 +31,7 @@ type mode struct {
 	loop      *loop.Config // its Directory is filled in; nil for a pool in memory on a machine that is not real
 	directory string       // file system of that directory; empty: whatever the tests run on
 
-	lvm         *lvm.Config // its VolumeGroup and Devices are filled in
-	noSnapshots bool        // the pool takes none, as it says itself
+	lvm *lvm.Config // its VolumeGroup and Devices are filled in
 }
 
 var modes = []mode{

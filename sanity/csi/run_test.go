@@ -44,8 +44,6 @@ func (m mode) run() (err error) {
 	if err != nil {
 		return err
 	}
-	_, takes := p.(pool.Snapshotter)
-	m.noSnapshots = !takes
 	set, err := pool.NewSet(nodeName, p)
 	if err != nil {
 		return errors.Join(err, closePool())
@@ -96,9 +94,6 @@ func (m mode) suite(dir, endpoint, controller string) error {
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	suite, output := ginkgo.GinkgoConfiguration()
 	suite.Timeout = 15 * time.Minute
-	if m.noSnapshots {
-		suite.SkipStrings = []string{ofSnapshots}
-	}
 	output.NoColor, output.Succinct = true, true
 	var r result
 	ginkgo.RunSpecs(&r, "csi-sanity "+m.name, suite, output)

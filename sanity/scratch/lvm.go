@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,9 +34,15 @@ func BlankDisks() []string {
 // withoutUdev are the settings with which LVM works on a machine that has no udev, and those with one.
 const withoutUdev = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0"
 
-// LVM runs an lvm command and returns what it printed.
+// LVM runs an lvm command and returns what it printed. What --config says among the arguments is added to what
+// makes LVM do without udev.
 func LVM(command string, args ...string) (string, error) {
-	args = append([]string{command, "--config", withoutUdev}, args...)
+	settings := withoutUdev
+	if i := slices.Index(args, "--config"); i >= 0 {
+		settings += " " + args[i+1]
+		args = slices.Delete(slices.Clone(args), i, i+2)
+	}
+	args = append([]string{command, "--config", settings}, args...)
 	c := exec.Command("lvm", args...)
 	c.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
 	var said strings.Builder

@@ -1,13 +1,12 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"time"
 
@@ -26,29 +25,38 @@ type Router struct {
 	Driver // without the node service
 	Fleet  *fleet.Fleet
 
-	address  string
-	trusted  *x509.CertPool
+	Address  string // host:port that nodes dial
+	trust    *tls.Config
 	links    context.Context
 	unlink   context.CancelFunc
 	dialing  sync.WaitGroup
 	listened chan error
 }
 
-// StartRouter returns a controller without nodes, on a socket.
-func StartRouter(ctx context.Context, socket string) (*Router, error) {
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+// RouterConfig says where a Router serves.
+type RouterConfig struct {
+	Socket      string // path
+	Listen      string // host:port that nodes are to dial; any port of 127.0.0.1 where it is empty
+	Certificate string // file of WriteCertificate
+}
+
+// StartRouter returns a controller without nodes.
+func StartRouter(ctx context.Context, c RouterConfig) (*Router, error) {
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{Fleet: fleet.New(fleet.Config{Settle: time.Nanosecond}), address: tcp.Addr().String(), trusted: x509.NewCertPool(), listened: make(chan error, 1)}
-	r.Endpoint, r.served = "unix://"+socket, make(chan error, 1)
-	certified := httptest.NewUnstartedServer(nil) // it has a certificate
-	certified.StartTLS()
-	r.trusted.AddCert(certified.Certificate())
-	certificates := certified.TLS.Certificates
-	certified.Close()
-
-	server, err := driver.New(driver.Config{Endpoint: socket, Version: "sanity", Controller: r.Fleet, Group: r.Fleet})
+	trust, err := Trust(c.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := net.Listen("tcp", cmp.Or(c.Listen, "127.0.0.1:0"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{Fleet: fleet.New(fleet.Config{Settle: time.Nanosecond}), Address: tcp.Addr().String(), trust: trust, listened: make(chan error, 1)}
+	r.Endpoint, r.served = "unix://"+c.Socket, make(chan error, 1)
+	server, err := driver.New(driver.Config{Endpoint: c.Socket, Version: "sanity", Controller: r.Fleet, Group: r.Fleet, Forwards: true})
 	if err != nil {
 		return nil, errors.Join(err, tcp.Close())
 	}
@@ -58,7 +66,7 @@ func StartRouter(ctx context.Context, socket string) (*Router, error) {
 	ctx = context.WithoutCancel(ctx)
 	r.links, r.unlink = context.WithCancel(ctx)
 	listener := link.NewListener(link.ListenerConfig{
-		TLS:      &tls.Config{Certificates: certificates},
+		TLS:      &tls.Config{Certificates: []tls.Certificate{pair}},
 		Identify: func(_ context.Context, req *http.Request, _ string) (string, error) { return link.Bearer(req) },
 		Connect:  r.Fleet.Connect,
 	})
@@ -77,8 +85,8 @@ func StartRouter(ctx context.Context, socket string) (*Router, error) {
 func (r *Router) Dial(ctx context.Context, name string, d *Driver) error {
 	nodes := len(r.Fleet.Connected())
 	r.dialing.Go(func() {
-		link.Dialer{Address: r.address, Node: name, Server: d.Remote,
-			TLS:   func() (*tls.Config, error) { return &tls.Config{RootCAs: r.trusted}, nil },
+		link.Dialer{Address: r.Address, Node: name, Server: d.Remote,
+			TLS:   func() (*tls.Config, error) { return r.trust, nil },
 			Token: func() (string, error) { return name, nil },
 		}.Run(r.links)
 	})

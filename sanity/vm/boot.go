@@ -81,13 +81,15 @@ func (m *machine) boot(ctx context.Context, boot int, cut time.Duration) (ending
 	var wasCut atomic.Bool
 	notBooted := time.AfterFunc(bootTime, kill)
 	defer notBooted.Stop()
+	cutAfter := sync.OnceFunc(func() {
+		if cut > 0 {
+			time.AfterFunc(cut, func() { wasCut.Store(true); kill() })
+		}
+	})
 	started := func() {
 		notBooted.Stop()
-		if cut > 0 {
-			time.AfterFunc(cut, func() {
-				wasCut.Store(true)
-				kill()
-			})
+		if m.o.cutFrom == "" {
+			cutAfter()
 		}
 	}
 	var err error
@@ -108,7 +110,7 @@ func (m *machine) boot(ctx context.Context, boot int, cut time.Duration) (ending
 		read func(io.Reader)
 	}{
 		{"console", func(r io.Reader) { m.readConsole(r, console) }},
-		{"stdout", func(r io.Reader) { _, _ = io.Copy(os.Stdout, r) }},
+		{"stdout", func(r io.Reader) { m.readOutput(r, cutAfter) }},
 		{"stderr", func(r io.Reader) { _, _ = io.Copy(os.Stderr, r) }},
 		{"events", func(r io.Reader) { end.read(r, started) }},
 		{"files", func(r io.Reader) { _, _ = io.Copy(end.files, r) }},
@@ -195,6 +197,24 @@ func (e *ending) read(events io.Reader, started func()) {
 		}
 	}
 	_, _ = io.Copy(io.Discard, events)
+}
+
+// readOutput prints what the command prints, and says when the text comes that a cut waits for.
+func (m *machine) readOutput(r io.Reader, found func()) {
+	if m.o.cutFrom == "" {
+		_, _ = io.Copy(os.Stdout, r)
+		return
+	}
+	for lines := bufio.NewReader(r); ; {
+		line, err := lines.ReadString('\n')
+		_, _ = os.Stdout.WriteString(line)
+		if strings.Contains(line, m.o.cutFrom) {
+			found()
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 func (m *machine) readConsole(r io.Reader, last *tail) {

@@ -160,7 +160,7 @@ func (m *machine) variables(boot int) string {
 	for i := range m.disks {
 		disks = append(disks, fmt.Sprintf("/dev/vd%c", 'a'+i))
 	}
-	own := []string{"LOAM_TEST_DISKS=" + strings.Join(disks, " "), fmt.Sprintf("LOAM_TEST_BOOT=%d", boot)}
+	own := []string{"LOAM_TEST_DISKS=" + strings.Join(disks, " "), fmt.Sprintf("LOAM_TEST_BOOT=%d", boot), fmt.Sprintf("LOAM_TEST_CUTS=%d", len(m.o.cuts))}
 	lines := ""
 	for _, variable := range append(own, m.o.env...) {
 		name, value, _ := strings.Cut(variable, "=")

@@ -12,8 +12,9 @@
 // file system of its own. There is no udevd, and lvm.conf is Debian's.
 //
 // With -cut, the VM is killed that long after COMMAND began, as by a loss of power, and started again with the
-// same disks. Given N times, the first N runs end so, and the exit code is that of the last. LOAM_TEST_BOOT
-// counts the runs from 1. What the guest had sent to a disk is on it; what it had in memory is lost.
+// same disks. Given N times, the first N runs end so, and the exit code is that of the last. With -cut-from the
+// time begins when COMMAND prints a line that has the given text. LOAM_TEST_BOOT counts the runs from 1, and
+// LOAM_TEST_CUTS is N. What the guest had sent to a disk is on it; what it had in memory is lost.
 package main
 
 import (
@@ -43,6 +44,7 @@ const (
 type options struct {
 	disks, env, files, gets list
 	cuts                    []time.Duration
+	cutFrom                 string
 	keepDisks, cache        string
 	scratch                 string
 	timeout                 time.Duration
@@ -89,6 +91,7 @@ func parse(args []string) (options, error) {
 		o.cuts = append(o.cuts, after)
 		return err
 	})
+	flags.StringVar(&o.cutFrom, "cut-from", "", "count the time of -cut from a line with this `text` in the output")
 	flags.StringVar(&o.keepDisks, "keep-disks", "", "a `folder` in which the disks are kept, and found by the next run")
 	flags.StringVar(&o.scratch, "scratch", "16G", "`size` of the file system of TMPDIR")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long it may take in all")

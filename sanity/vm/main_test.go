@@ -150,6 +150,21 @@ func TestCutLosesMemoryAndKeepsDisks(t *testing.T) {
 	}
 }
 
+func TestCutWaitsForALine(t *testing.T) {
+	t.Parallel()
+	stdout, _ := runLauncher(t, 0, "-disk", "8M", "-cut", "1ms", "-cut-from", "may go", "--", "sh", "-c", `
+		if [ $LOAM_TEST_BOOT = 1 ]; then
+			sleep 1
+			echo written | dd of=/dev/vda conv=fsync
+			echo it may go now
+			sleep 1000
+		fi
+		[ $LOAM_TEST_BOOT-$LOAM_TEST_CUTS = 2-1 ] && head -n 1 /dev/vda`)
+	if stdout != "it may go now\nwritten\n" {
+		t.Errorf("stdout: %q", stdout)
+	}
+}
+
 func TestEndedFromOutside(t *testing.T) {
 	t.Parallel()
 	for signal, code := range map[os.Signal]int{os.Interrupt: exitInterrupted, os.Kill: -1} {

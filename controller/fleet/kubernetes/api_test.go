@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type server struct {
 	asked   []string
 	events  []events.Event
 	away    bool
+	proxy   bool // something else answers
 }
 
 func newAPI(t *testing.T) (*server, *API) {
@@ -63,7 +65,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.asked = append(s.asked, r.Method+" "+r.URL.Path)
 	name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 	had := s.objects[r.URL.Path]
-	fail := func(err *apierrors.StatusError) { answer(w, int(err.ErrStatus.Code), &err.ErrStatus) }
+	fail := func(err *apierrors.StatusError) {
+		err.ErrStatus.TypeMeta = meta.TypeMeta{Kind: "Status", APIVersion: "v1"}
+		answer(w, int(err.ErrStatus.Code), &err.ErrStatus)
+	}
 	switch {
 	case s.away:
 		fail(apierrors.NewInternalError(http.ErrServerClosed))
@@ -77,14 +82,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(&e)
 		s.events = append(s.events, e)
 		answer(w, http.StatusCreated, &e)
+	case s.proxy:
+		http.NotFound(w, r)
 	case r.Method == http.MethodGet && name == "nodes":
-		list := &core.NodeList{TypeMeta: meta.TypeMeta{Kind: "NodeList", APIVersion: "v1"}}
-		for path, o := range s.objects {
-			if strings.HasPrefix(path, "/api/v1/nodes/") {
-				list.Items = append(list.Items, *o.(*core.Node))
-			}
-		}
-		answer(w, http.StatusOK, list)
+		s.nodes(w, r)
 	case r.Method == http.MethodGet && name == "persistentvolumes":
 		list := &core.PersistentVolumeList{TypeMeta: meta.TypeMeta{Kind: "PersistentVolumeList", APIVersion: "v1"}}
 		for path, o := range s.objects {
@@ -95,6 +96,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, list)
 	case had == nil:
 		fail(apierrors.NewNotFound(schema.GroupResource{}, name))
+	case strings.HasSuffix(r.Header.Get("Accept"), "as=PartialObjectMetadata"):
+		answer(w, http.StatusOK, &meta.PartialObjectMetadata{TypeMeta: partial("PartialObjectMetadata"), ObjectMeta: had.(*core.Node).ObjectMeta})
 	case r.Method == http.MethodGet:
 		answer(w, http.StatusOK, had)
 	case r.Method == http.MethodPut:
@@ -117,6 +120,34 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		fail(apierrors.NewMethodNotSupported(schema.GroupResource{}, r.Method))
 	}
+}
+
+// nodes answers a list, in pages of two, of metadata alone.
+func (s *server) nodes(w http.ResponseWriter, r *http.Request) {
+	if !strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
+		http.Error(w, "all of every node is asked for", http.StatusNotAcceptable)
+		return
+	}
+	var all []string
+	for path := range s.objects {
+		if name, ok := strings.CutPrefix(path, "/api/v1/nodes/"); ok {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	list := &meta.PartialObjectMetadataList{TypeMeta: partial("PartialObjectMetadataList")}
+	from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+	for _, name := range all[from:min(from+2, len(all))] {
+		list.Items = append(list.Items, meta.PartialObjectMetadata{ObjectMeta: meta.ObjectMeta{Name: name}})
+	}
+	if from+2 < len(all) {
+		list.Continue = strconv.Itoa(from + 2)
+	}
+	answer(w, http.StatusOK, list)
+}
+
+func partial(kind string) meta.TypeMeta {
+	return meta.TypeMeta{Kind: kind, APIVersion: "meta.k8s.io/v1"}
 }
 
 func answer(w http.ResponseWriter, code int, o any) {

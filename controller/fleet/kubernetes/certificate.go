@@ -118,7 +118,7 @@ func newAuthority(now time.Time) (certificate, key []byte, err error) {
 		return nil, nil, err
 	}
 	template.Subject = pkix.Name{CommonName: "loam nodes' controller " + now.UTC().Format(time.DateOnly)}
-	template.IsCA, template.BasicConstraintsValid = true, true
+	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true // it makes no other authorities
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	private, encoded, err := newKey()
 	if err != nil {

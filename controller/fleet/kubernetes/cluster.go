@@ -2,11 +2,12 @@ package kubernetes
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
 	events "k8s.io/api/events/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -27,29 +28,26 @@ func NewCluster(api *API, namespace, pod string) *Cluster {
 // HasNode says whether the cluster has a node whose volume.NodeName is the given one. The kind of its error is
 // Unavailable.
 func (c *Cluster) HasNode(ctx context.Context, node string) (bool, error) {
-	err := c.api.get(ctx, "", "nodes", node, &core.Node{})
-	switch {
-	case err == nil:
-		return true, nil
-	case !apierrors.IsNotFound(err) && !apierrors.IsInvalid(err):
+	has, err := c.api.hasNode(ctx, node)
+	if err != nil {
 		return false, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 	}
 	// A long name is in handles with a hash for its end, so it is looked for among all.
-	for next := ""; ; {
-		var list core.NodeList
-		if err := c.api.list(ctx, "nodes", next, &list); err != nil {
+	for next := ""; !has; {
+		var names []string
+		if names, next, err = c.api.nodeNames(ctx, next); err != nil {
 			return false, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 		}
-		for _, n := range list.Items {
-			if volume.NodeName(n.Name) == node {
-				return true, nil
-			}
-		}
-		if next = list.Continue; next == "" {
-			return false, nil
+		has = slices.ContainsFunc(names, func(name string) bool { return volume.NodeName(name) == node })
+		if next == "" {
+			break
 		}
 	}
+	return has, nil
 }
+
+// maxNoteBytes is how long the API lets the text of an event be.
+const maxNoteBytes = 1024
 
 // Report makes an event of the controller's pod, and a line of the log.
 func (c *Cluster) Report(ctx context.Context, reason, message string) {
@@ -64,7 +62,7 @@ func (c *Cluster) Report(ctx context.Context, reason, message string) {
 		Action:              "Routing",
 		Reason:              reason,
 		Regarding:           core.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: c.namespace, Name: c.pod},
-		Note:                message[:min(len(message), 1024)],
+		Note:                strings.ToValidUTF8(message[:min(len(message), maxNoteBytes)], ""),
 		Type:                core.EventTypeWarning,
 	})
 	if err != nil {

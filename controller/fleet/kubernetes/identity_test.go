@@ -1,14 +1,18 @@
 package kubernetes
 
 import (
-	"fmt"
+	"bytes"
+	"encoding/base64"
+	"flag"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	authentication "k8s.io/api/authentication/v1"
 	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -73,38 +77,56 @@ func TestTokenProvesOnlyTheNodeThatItIsBoundTo(t *testing.T) {
 	}
 }
 
-func TestNodeIsGoneOnlyWhenTheAPISaysSo(t *testing.T) {
-	s, api := newAPI(t)
-	long := strings.Repeat("a-long-name.", 8) + "example"
-	for _, name := range []string{"node-1", long} {
-		s.put("/api/v1/nodes/"+name, &core.Node{TypeMeta: meta.TypeMeta{Kind: "Node", APIVersion: "v1"}, ObjectMeta: meta.ObjectMeta{Name: name}})
+// A controller that starts reviews the tokens of a thousand nodes at once; strangers get no further than the rate.
+func TestThousandTokensAreReviewedAtOnce(t *testing.T) {
+	_, api := newAPI(t)
+	limit, n := api.authentication.GetRateLimiter(), 0
+	for limit.TryAccept() && n < 5000 {
+		n++
 	}
-	c := NewCluster(api, "loam-system", "loam-controller-0")
-	for name, want := range map[string]bool{"node-1": true, volume.NodeName(long): true, "node-2": false} {
-		if got, err := c.HasNode(t.Context(), name); got != want || err != nil {
-			t.Errorf("%s: %t, %v", name, got, err)
-		}
-	}
-	c.Report(t.Context(), "NodeGone", strings.Repeat("long ", 1000))
-	if len(s.events) != 1 || len(s.events[0].Note) != 1024 || s.events[0].Regarding.Name != "loam-controller-0" {
-		t.Errorf("events: %+v", s.events)
-	}
-	s.away = true
-	if got, err := c.HasNode(t.Context(), "node-2"); got || !volume.Is(err, volume.Unavailable) {
-		t.Errorf("%t, %v", got, err)
+	if n < 1000 || n > 2000 || limit.QPS() > 200 {
+		t.Errorf("%d at once, then %.0f a second", n, limit.QPS())
 	}
 }
 
-func TestHandlesAreThoseOfOurDriver(t *testing.T) {
-	s, api := newAPI(t)
-	for i, driver := range []string{"loam.storage", "other", "loam.storage"} {
-		pv := &core.PersistentVolume{TypeMeta: meta.TypeMeta{Kind: "PersistentVolume", APIVersion: "v1"}, ObjectMeta: meta.ObjectMeta{Name: fmt.Sprint(i)}}
-		pv.Spec.CSI = &core.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: fmt.Sprintf("n/p/v%d", i)}
-		s.put("/api/v1/persistentvolumes/"+pv.Name, pv)
+// However much is logged: client-go writes down bodies from -v=8 on.
+func TestLogHasNeitherTokensNorKeys(t *testing.T) {
+	defer klog.CaptureState().Restore()
+	flags := flag.NewFlagSet("", flag.PanicOnError)
+	klog.InitFlags(flags)
+	for name, value := range map[string]string{"v": "10", "logtostderr": "false", "alsologtostderr": "false", "stderrthreshold": "FATAL"} {
+		if err := flags.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s.put("/api/v1/persistentvolumes/local", &core.PersistentVolume{ObjectMeta: meta.ObjectMeta{Name: "local"}})
-	got, err := NewCluster(api, "", "").VolumeHandles(t.Context())
-	if err != nil || len(got) != 2 || !got["n/p/v0"] || !got["n/p/v2"] {
-		t.Errorf("%v, %v", got, err)
+	var written bytes.Buffer
+	klog.SetOutput(&written)
+	s, api := newAPI(t)
+	install(s)
+	now := time.Now()
+	if err := replica(api, &now).Refresh(t.Context()); err != nil { // makes keys
+		t.Fatal(err)
+	}
+	if err := replica(api, &now).Refresh(t.Context()); err != nil { // reads them
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "https://c/connect", nil)
+	r.Header.Set("Authorization", "Bearer a-very-secret-token")
+	if _, err := NewIdentity(api, "loam-system", "loam-node").Identify(t.Context(), r, "node-1"); !volume.Is(err, volume.Invalid) {
+		t.Error(err)
+	}
+	klog.Flush()
+	secret := s.get(secretPath).(*core.Secret)
+	if !bytes.Contains(written.Bytes(), []byte(secretPath)) {
+		t.Fatal("it does not log what it asks, so this shows nothing")
+	}
+	for what, text := range map[string]string{
+		"the token": "a-very-secret-token",
+		"a key":     string(secret.Data[keySignerKey][40:80]),
+		"a Secret":  base64.StdEncoding.EncodeToString(secret.Data[keySignerKey])[40:80],
+	} {
+		if bytes.Contains(written.Bytes(), []byte(text)) {
+			t.Errorf("%s is logged", what)
+		}
 	}
 }

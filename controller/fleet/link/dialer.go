@@ -23,6 +23,7 @@ import (
 // ServerOptions are what a server on a node must be made with.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ConnectionTimeout(silence), // of a controller that agreed and then says nothing
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: silence - pingEvery}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	}
@@ -45,7 +46,8 @@ const (
 	dialTimeout = 10 * time.Second
 )
 
-// Run keeps this node connected until ctx ends or the server was stopped. What goes wrong is logged, once for each reason.
+// Run keeps this node connected until ctx ends or the server has stopped. What goes wrong is logged, once for each
+// reason.
 func (d Dialer) Run(ctx context.Context) {
 	logger := klog.FromContext(ctx).WithValues("controller", d.Address)
 	wait, last := leastWait, ""
@@ -54,14 +56,7 @@ func (d Dialer) Run(ctx context.Context) {
 		if err == nil {
 			logger.Info("connected to the controller")
 			began := time.Now()
-			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-			stopping := d.Server.Serve(newSingle(c)) == nil // else the connection has ended, or there is no server any more
-			if stopping {
-				<-c.ended // once its calls have ended
-			}
-			stop()
-			_ = c.Close()
-			if stopping {
+			if d.serve(ctx, c) {
 				return
 			}
 			err = errors.New("the connection has ended")
@@ -82,6 +77,18 @@ func (d Dialer) Run(ctx context.Context) {
 		}
 		wait = min(2*wait, mostWait)
 	}
+}
+
+// serve answers calls until the connection ends, or ctx. It reports whether the server has stopped, which it does when the
+// calls at work have ended.
+func (d Dialer) serve(ctx context.Context, c *conn) (stopped bool) {
+	defer func() { _ = c.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	err := d.Server.Serve(newSingle(c))
+	if err == nil { // it was stopped while it served
+		<-c.ended
+	}
+	return err == nil || errors.Is(err, grpc.ErrServerStopped)
 }
 
 // dial opens a connection on which the controller has agreed to call this node.

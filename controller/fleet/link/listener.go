@@ -1,11 +1,10 @@
 package link
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -30,7 +27,8 @@ type ListenerConfig struct {
 	Identify func(ctx context.Context, r *http.Request, claimed string) (machine string, err error)
 
 	// Connect is told of a node that is connected, by its volume.NodeName. gone is called when it is not any
-	// more.
+	// more. A node may connect while it is connected: the new connection counts, and gone of the one before
+	// is called later, when the calls that are at work on it have ended. Connect must not wait.
 	Connect func(node string, conn grpc.ClientConnInterface) (gone func())
 }
 
@@ -38,14 +36,16 @@ type ListenerConfig struct {
 type Listener struct {
 	config ListenerConfig
 
-	mu    sync.Mutex
-	conns map[string]*conn // of the nodes that are connected
-	all   sync.WaitGroup
+	mu     sync.Mutex
+	closed bool
+	nodes  map[string]*peer   // the connection that counts, of each node
+	peers  map[*peer]struct{} // those too that have been replaced, until they end
+	all    sync.WaitGroup
 }
 
 // NewListener returns a Listener of no nodes.
 func NewListener(c ListenerConfig) *Listener {
-	return &Listener{config: c, conns: map[string]*conn{}}
+	return &Listener{config: c, nodes: map[string]*peer{}, peers: map[*peer]struct{}{}}
 }
 
 // What somebody who has not said who he is can cost: some memory for each of a limited number of
@@ -58,28 +58,33 @@ const (
 	maxPerAddress   = 64
 )
 
-// Serve takes connections until ctx ends, and then ends those it has. It closes l.
+// Serve takes connections until ctx ends, and then ends those it has. It closes tcp, and is called once.
 func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 	config := l.config.TLS.Clone()
 	config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{"http/1.1"}
+	config.SessionTicketsDisabled = true // each connection proves all anew
 	strangers := newStrangers()
 	server := &http.Server{
 		Handler:           http.HandlerFunc(l.hello),
 		ReadHeaderTimeout: helloTimeout,
 		ReadTimeout:       helloTimeout + identifyTimeout,
-		IdleTimeout:       helloTimeout,
 		MaxHeaderBytes:    maxHelloBytes,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2 here
-		ErrorLog:          log.New(io.Discard, "", 0),                               // a port is probed all day
+		ErrorLog:          log.New(httpLog{klog.FromContext(ctx)}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState:         strangers.state,
+
+		DisableGeneralOptionsHandler: true, // it would answer everybody
 	}
+	server.SetKeepAlivesEnabled(false) // one request each
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	err := server.Serve(tls.NewListener(&guarded{Listener: tcp, strangers: strangers}, config))
+	_ = server.Close() // strangers
 	l.mu.Lock()
-	for _, c := range l.conns {
-		_ = c.Close()
+	l.closed = true
+	for p := range l.peers {
+		go p.end()
 	}
 	l.mu.Unlock()
 	l.all.Wait()
@@ -89,9 +94,23 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 	return err
 }
 
+// begin counts something that Serve waits for, unless that has ended.
+func (l *Listener) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.all.Add(1)
+	return true
+}
+
 // hello answers the one request that there is.
 func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
+	if !l.begin() {
+		return
+	}
+	defer l.all.Done()
 	if r.Method != http.MethodGet || r.URL.Path != path || !strings.EqualFold(r.Header.Get("Upgrade"), protocol) {
 		http.NotFound(w, r)
 		return
@@ -101,7 +120,7 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), identifyTimeout)
 	defer cancel()
 	machine, err := l.config.Identify(ctx, r, claimed)
-	if err == nil && machine != claimed {
+	if err == nil && (machine != claimed || machine == "") {
 		err = errors.New("it is another machine")
 	}
 	switch {
@@ -122,53 +141,15 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 	l.adopt(klog.NewContext(ctx, logger), volume.NodeName(machine), raw, buffered.Reader)
 }
 
-// adopt makes a connection that of a node. One that the node had before ends: it has proved just as well
-// that it is the one who opens this one.
-func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffered *bufio.Reader) {
-	logger := klog.FromContext(ctx).WithValues("node", node)
-	c := newConn(raw, buffered, silence)
-	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
-	if _, err := io.WriteString(raw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\n"); err != nil {
-		_ = c.Close()
-		return
+// httpLog takes what an http.Server has to say: of strangers only what may be a node whose certificate, or whose
+// trust in ours, is wrong. A port is probed all day.
+type httpLog struct{ logger klog.Logger }
+
+func (l httpLog) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("certificate")) || bytes.Contains(line, []byte("panic")) {
+		l.logger.Info("connection ended", "err", string(bytes.TrimSpace(line)))
 	}
-	_ = raw.SetDeadline(time.Time{})
-	client, err := grpc.NewClient("passthrough:///"+node,
-		grpc.WithContextDialer(once(c)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
-	if err != nil {
-		logger.Error(err, "no client for a node")
-		_ = c.Close()
-		return
-	}
-	client.Connect()
-	l.mu.Lock()
-	before := l.conns[node]
-	l.conns[node] = c
-	l.all.Add(1)
-	l.mu.Unlock()
-	if before != nil {
-		_ = before.Close()
-	}
-	gone := l.config.Connect(node, client)
-	logger.Info("node is connected")
-	go func() {
-		defer l.all.Done()
-		<-c.ended
-		gone()
-		_ = client.Close()
-		l.mu.Lock()
-		last := l.conns[node] == c
-		if last {
-			delete(l.conns, node)
-		}
-		l.mu.Unlock()
-		if last {
-			logger.Info("node is not connected any more")
-		}
-	}()
+	return len(line), nil
 }
 
 // printable is what of a claimed name is fit for a log.

@@ -4,18 +4,28 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
-// strangers counts connections of those who have not said who they are.
+// strangers counts connections of those who have not said who they are. Whoever never does keeps his place for
+// shortestStay at least, even if he leaves at once: so that a TLS handshake, which costs more here than there, can be
+// asked for only so many times a second.
 type strangers struct {
-	mu     sync.Mutex
-	total  int
-	of     map[string]int // by address
-	counts map[net.Conn]string
+	mu    sync.Mutex
+	total int
+	of    map[string]int // by address
+	all   map[net.Conn]stranger
 }
 
+type stranger struct {
+	address string
+	came    time.Time
+}
+
+const shortestStay = time.Second
+
 func newStrangers() *strangers {
-	return &strangers{of: map[string]int{}, counts: map[net.Conn]string{}}
+	return &strangers{of: map[string]int{}, all: map[net.Conn]stranger{}}
 }
 
 // admit reports whether there may be one more from this address.
@@ -31,19 +41,32 @@ func (s *strangers) admit(c net.Conn) bool {
 	}
 	s.total++
 	s.of[address]++
-	s.counts[c] = address
+	s.all[c] = stranger{address, time.Now()}
 	return true
 }
 
 // forget is for one who has said who he is, or has gone.
-func (s *strangers) forget(c net.Conn) {
+func (s *strangers) forget(c net.Conn, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	address, counted := s.counts[c]
+	one, counted := s.all[c]
 	if !counted {
 		return
 	}
-	delete(s.counts, c)
+	delete(s.all, c)
+	if left := time.Until(one.came.Add(shortestStay)); left > 0 && !known {
+		time.AfterFunc(left, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.release(one.address)
+		})
+		return
+	}
+	s.release(one.address)
+}
+
+// release gives a place back. The caller holds mu.
+func (s *strangers) release(address string) {
 	s.total--
 	if s.of[address]--; s.of[address] == 0 {
 		delete(s.of, address)
@@ -56,7 +79,7 @@ func (s *strangers) state(c net.Conn, state http.ConnState) {
 		if inner, ok := c.(interface{ NetConn() net.Conn }); ok { // a tls.Conn
 			c = inner.NetConn()
 		}
-		s.forget(c)
+		s.forget(c, state == http.StateHijacked)
 	}
 }
 

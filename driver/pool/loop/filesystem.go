@@ -37,7 +37,11 @@ func openFilesystem(ctx context.Context, c Config, machine *host.Host) (*filesys
 			return nil, err
 		}
 	}
-	f := &filesystem{machine: machine, mountPoint: filepath.Join(c.Directory, mountedName)}
+	directory, err := filepath.EvalSymlinks(c.Directory) // the mount table has no symbolic links
+	if err != nil {
+		return nil, err
+	}
+	f := &filesystem{machine: machine, mountPoint: filepath.Join(directory, mountedName)}
 	var size volume.Size
 	if f.file, size, err = host.Identify(path); err != nil {
 		return nil, err

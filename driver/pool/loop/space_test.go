@@ -1,9 +1,12 @@
 package loop_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
@@ -126,6 +129,28 @@ func TestOwnFileSystemGrowsAndNeverShrinks(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(c.Directory, "filesystem")); err != nil || info.Size() != int64(600*volume.MiB) {
 		t.Errorf("the file system's file is %v, %v", info, err)
+	}
+}
+
+// The mount table has no symbolic links, and a file system must not be mounted once more by each process.
+func TestOwnFileSystemBehindALinkIsMountedOnce(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "disk"), 0o700), os.Symlink("disk", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	c := loop.Config{Directory: filepath.Join(dir, "link", "pool"), SizeBytes: 400 * volume.MiB}
+	p := open(t, c)
+	t.Cleanup(func() { closeAll(t, p) })
+	create(t, p, "v", 16*volume.MiB)
+	_, err := p.Attach(t.Context(), id("v"), false) // so that it stays mounted
+	if err := errors.Join(err, p.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p = open(t, c)
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil || len(mounts) != 1 {
+		t.Errorf("%d mounts, %v", len(mounts), err)
 	}
 }
 

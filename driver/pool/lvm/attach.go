@@ -17,12 +17,20 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		return "", p.missing(id)
 	}
 	name := p.lvName(forVolume, id.Name)
+	copied, done, err := p.change(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if copied.onlyCopied() {
+		return "", volume.Errorf(volume.Busy, "volume %q is being copied from, and can be attached when that has ended: ask again", id)
+	}
 	_, active, err := p.device(name)
 	if err != nil {
 		return "", err
 	}
 	known, likely := p.guess(name)
-	if !active && (!likely || known.has(tagReady)) {
+	if !active && (!likely || (known.has(tagReady) && !known.has(tagCopying))) {
 		device, err := p.activate(ctx, name, readOnly, tagVolume+id.String(), tagReady)
 		if err == nil && device != "" {
 			return device, nil
@@ -35,6 +43,10 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	switch {
 	case err != nil:
 		return "", err
+	case l.has(tagCopying): // left so by a crash, or by a command that failed
+		if err := p.endCopying(ctx, name, tagVolume+id.String()); err != nil {
+			return "", err
+		}
 	case !l.has(tagReady):
 		if err := p.prepare(ctx, id, l); err != nil {
 			return "", err
@@ -141,6 +153,25 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	return nil
 }
 
+// makeReady wipes what of a detached volume its user has not had yet, for it is to be copied.
+func (p *Pool) makeReady(ctx context.Context, id volume.ID, l lv) error {
+	if l.has(tagReady) {
+		return nil
+	}
+	_, done, err := p.change(ctx, l.name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if known, likely := p.guess(l.name); likely && known.has(tagReady) {
+		return nil // another copy saw to it
+	}
+	if err := p.prepare(ctx, id, l); err != nil {
+		return err
+	}
+	return p.deactivate(ctx, l.name, tagVolume+id.String())
+}
+
 // wipe makes blocks read as zeros in the way that is configured.
 func (p *Pool) wipe(device string, from, to volume.Size) error {
 	switch p.config.Wipe {
@@ -174,9 +205,20 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 		return nil
 	}
 	name := p.lvName(forVolume, id.Name)
+	copied, done, err := p.change(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if copied.onlyCopied() {
+		return nil
+	}
 	d, active, err := p.device(name)
 	if err != nil || !active {
 		return err
+	}
+	if copied.copies > 0 {
+		return volume.Errorf(volume.Busy, "volume %q is being copied from, and can be detached when that has ended: ask again", id)
 	}
 	if err := p.machine.NotHeld(d.Device); err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
@@ -199,8 +241,8 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	switch {
 	case !there || !l.has(identity) || !l.is(attrState, 'a'):
 		return nil
-	case l.is(attrOpen, 'o'):
-		return volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
+	case l.is(attrOpen, 'o') || slices.ContainsFunc(g.lvs, func(s lv) bool { return s.origin == name && s.isCOW() && s.is(attrOpen, 'o') }):
+		return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
 	default:
 		return p.explain(err, g, 0)
 	}

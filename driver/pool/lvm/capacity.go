@@ -42,8 +42,15 @@ func (p *Pool) room(g *group) (room, error) {
 	r.free, r.largest = p.shape.room(free)
 	r.total = r.free
 	for _, l := range g.lvs {
-		if p.ours(l) {
+		switch {
+		case !p.ours(l):
+		case l.isCOW():
+			r.total += p.shape.cowCost(int64(l.cow / g.extent))
+		default:
 			r.total += p.shape.cost(l.size, g.extent)
+		}
+		if p.ours(l) && l.invalid() && r.trouble == "" {
+			r.trouble = fmt.Sprintf("snapshot %q has lost what it had to keep, and cannot be restored: delete it", l.name)
 		}
 		if p.ours(l) && l.health != "" && r.trouble == "" {
 			r.trouble = fmt.Sprintf("logical volume %q is %s: lvs -a -o +lv_health_status,devices %s", l.name, l.health, g.name)
@@ -99,6 +106,11 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	case t.metadata >= nearlyFull:
 		r.free = 0
 		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its metadata taken: lvextend --poolmetadatasize it", t.name, t.metadata)
+	}
+	if failed := p.extensionTrouble(); failed != "" && r.trouble == "" {
+		r.trouble = failed
+	} else if failed != "" {
+		r.trouble += "; " + failed
 	}
 	r.largest = r.free / int64(g.extent) * int64(g.extent)
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +20,9 @@ const (
 	removeTimeout  = 15 * time.Minute
 )
 
-// settings suit a machine or container without udev and LVM's daemons, and do no harm with them.
-const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0"
+// settings suit a machine or container without udev and LVM's daemons, and do no harm with them. LVM's copies of the metadata
+// in /etc/lvm would be lost with a container, and are a file more with each command.
+const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
 
 // discard has LVM discard what it removes, where the disks can.
 const discard = "devices/issue_discards=1"
@@ -164,6 +166,7 @@ func (p *Pool) report(ctx context.Context) (*group, error) {
 		return nil, err
 	}
 	p.remember(g)
+	p.noticeUsage(g)
 	return g, nil
 }
 
@@ -216,6 +219,12 @@ func (p *Pool) guess(name string) (lv, bool) {
 	defer p.seen.Unlock()
 	l, ok := p.known[name]
 	return l, ok
+}
+
+func (p *Pool) knownNames() []string {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	return slices.Sorted(maps.Keys(p.known))
 }
 
 func (p *Pool) learn(l lv) {

@@ -28,6 +28,10 @@ type Config struct {
 
 	Overprovision float64 // how many times its size a thin pool promises; 0 is 1
 
+	// When so many percent of a thin pool's data or metadata are taken, it gets so many percent more from the
+	// volume group. Both are 0 where it is not to be extended.
+	ExtendAt, ExtendBy int
+
 	Wipe Wipe // how blocks of thick volumes are made to read as zeros; empty is the cheapest that is sure
 }
 
@@ -80,6 +84,12 @@ func (c Config) Check() error {
 		return wrong("overprovision needs a thinPool: a thick volume has all its space")
 	case c.Overprovision != 0 && (c.Overprovision < 1 || c.Overprovision > 100):
 		return wrong("overprovision %g is not between 1 and 100", c.Overprovision)
+	case thick && (c.ExtendAt != 0 || c.ExtendBy != 0):
+		return wrong("extend needs a thinPool: a thick volume has all its space")
+	case (c.ExtendAt == 0) != (c.ExtendBy == 0):
+		return wrong("extend needs both at and by, such as {at: 80%%, by: 20%%}")
+	case c.ExtendAt != 0 && (c.ExtendAt < 50 || c.ExtendAt >= nearlyFull || c.ExtendBy < 1 || c.ExtendBy > 99):
+		return wrong("extend is from 50%% to %d%% taken, by 1%% to 99%%", nearlyFull-1)
 	case c.Create && len(c.Devices) == 0:
 		return wrong("create needs devices: the empty disks to make the volume group of")
 	case !c.Create && len(c.Devices) > 0:

@@ -8,15 +8,13 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// copy makes a volume from a snapshot or another volume: in a thin pool by a snapshot that can be written
-// to, in one command where it is not to be larger.
+// copy makes a volume from a snapshot or another volume: of a thick one by copying its blocks, in a thin pool by
+// a snapshot that can be written to, in one command where it is not to be larger.
 func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
 	if !p.thin() {
-		err := volume.Errorf(volume.Unsupported, "pool %q has thick volumes, and can make none from %s: use a pool with a thinPool for that", p.name, spec.Source)
-		return volume.Volume{}, p.orExists(ctx, spec, err)
+		return p.copyBlocks(ctx, spec)
 	}
-	t := ThinPool{p}
-	source, err := t.source(ctx, *spec.Source)
+	source, err := p.source(ctx, *spec.Source)
 	if err != nil {
 		return volume.Volume{}, p.orExists(ctx, spec, err)
 	}
@@ -32,9 +30,9 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	cost := p.cost(size)
 	err = p.take(ctx, cost, func() error {
 		if size == source.size {
-			return t.lvsnapshot(ctx, source.name, made, true)
+			return p.lvsnapshot(ctx, source.name, made, true)
 		}
-		return t.copyLarger(ctx, spec.ID, source.name, made)
+		return p.copyLarger(ctx, spec.ID, source.name, made)
 	})
 	if err == nil {
 		p.learn(made)
@@ -43,7 +41,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if isExit(err) { // perhaps because what was remembered of the source is not so any more
 		g, lookErr := p.look(ctx)
 		if lookErr == nil {
-			_, lookErr = t.sourceIn(g, *spec.Source)
+			_, lookErr = p.sourceIn(g, *spec.Source)
 		}
 		if lookErr != nil {
 			return volume.Volume{}, p.orExists(ctx, spec, lookErr)
@@ -53,44 +51,44 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 }
 
 // copyLarger makes a copy that counts as half made until it is as large as it is to be.
-func (t ThinPool) copyLarger(ctx context.Context, id volume.ID, source string, made lv) error {
+func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made lv) error {
 	half := made
 	half.tags = append(slices.Clone(made.tags), tagMaking)
-	if err := t.lvsnapshot(ctx, source, half, true); err != nil {
+	if err := p.lvsnapshot(ctx, source, half, true); err != nil {
 		return err
 	}
-	err := t.lvextend(ctx, made.name, made.size, nil)
+	err := p.lvextend(ctx, made.name, made.size, nil)
 	if err == nil {
-		_, err = t.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), t.only(made.name, tagVolume+id.String()))...)
+		_, err = p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), p.only(made.name, tagVolume+id.String()))...)
 	}
 	if err != nil && !isExit(err) {
-		return errors.Join(err, t.remove(ctx, made.name, tagVolume+id.String()))
+		return errors.Join(err, p.remove(ctx, made.name, tagVolume+id.String()))
 	}
 	return err // half made: that is seen to where it is looked at
 }
 
 // source finds what to copy, by what is remembered of it if anything is.
-func (t ThinPool) source(ctx context.Context, s volume.Source) (lv, error) {
-	if !t.owns(s.ID) {
-		return lv{}, t.missing(s.ID)
+func (p *Pool) source(ctx context.Context, s volume.Source) (lv, error) {
+	if !p.owns(s.ID) {
+		return lv{}, p.missing(s.ID)
 	}
 	what := forVolume
 	if s.Kind == volume.FromSnapshot {
 		what = forSnapshot
 	}
-	if l, likely := t.guess(t.lvName(what, s.ID.Name)); likely && !l.has(tagMaking) {
+	if l, likely := p.guess(p.lvName(what, s.ID.Name)); likely && !l.has(tagMaking) {
 		return l, nil
 	}
-	g, err := t.look(ctx)
+	g, err := p.look(ctx)
 	if err != nil {
 		return lv{}, err
 	}
-	return t.sourceIn(g, s)
+	return p.sourceIn(g, s)
 }
 
-func (t ThinPool) sourceIn(g *group, s volume.Source) (lv, error) {
+func (p *Pool) sourceIn(g *group, s volume.Source) (lv, error) {
 	if s.Kind == volume.FromSnapshot {
-		return t.findSnapshot(g, s.ID)
+		return p.findSnapshot(g, s.ID)
 	}
-	return t.origin(g, s.ID)
+	return p.origin(g, s.ID)
 }

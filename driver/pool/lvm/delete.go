@@ -2,6 +2,7 @@ package lvm
 
 import (
 	"context"
+	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -25,29 +26,60 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 			return err
 		}
 	}
-	return p.remove(ctx, name, tagVolume+id.String())
+	return p.removeVolume(ctx, id, name)
+}
+
+// removeVolume is remove, but not of a volume that has copy-on-write snapshots, which LVM would remove with it.
+func (p *Pool) removeVolume(ctx context.Context, id volume.ID, name string) error {
+	if p.thin() {
+		return p.remove(ctx, name, tagVolume+id.String())
+	}
+	only := p.only(name, tagVolume+id.String())
+	only[1] += ` && lv_attr!~"^[oO]"`
+	gone, err := p.lvremove(ctx, name, tagVolume+id.String(), only)
+	if err != nil || gone {
+		return err
+	}
+	g, err := p.look(ctx)
+	if err != nil {
+		return err
+	}
+	if l, there := g.find(name); there && l.has(tagVolume+id.String()) {
+		return p.hasSnapshots(g, id, "deleted")
+	}
+	return nil
 }
 
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
 // it is open.
 func (p *Pool) remove(ctx context.Context, name, identity string) error {
-	_, err := p.lvmWith(ctx, discard, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...)
+	_, err := p.lvremove(ctx, name, identity, p.only(name, identity))
+	return err
+}
+
+// lvremove removes the logical volume that is selected, and reports whether there was one.
+func (p *Pool) lvremove(ctx context.Context, name, identity string, only []string) (bool, error) {
+	readOnly, err := p.keepReadOnly(p.knownNames()...) // the volume of a snapshot is loaded anew
+	if err != nil {
+		return false, err
+	}
+	out, err := p.lvmWith(ctx, strings.TrimSpace(discard+" "+readOnly), append([]string{"lvremove", "--force"}, only...)...)
 	if err == nil {
 		p.forget(name)
-		return nil
+		return did(out), nil
 	}
 	g, lookErr := p.look(ctx)
 	if lookErr != nil {
-		return p.explain(err, nil, 0)
+		return false, p.explain(err, nil, 0)
 	}
 	l, there := g.find(name)
 	switch {
 	case !there || !l.has(identity):
-		return nil
+		return true, nil
 	case l.is(attrOpen, 'o'):
-		return volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
+		return false, volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
 	default:
-		return p.explain(err, g, 0)
+		return false, p.explain(err, g, 0)
 	}
 }
 

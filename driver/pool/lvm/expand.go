@@ -18,7 +18,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return volume.Volume{}, p.missing(id)
 	}
 	name := p.lvName(forVolume, id.Name)
-	if l, likely := p.guess(name); likely && l.has(tagVolume+id.String()) {
+	if l, likely := p.guess(name); likely && l.has(tagVolume+id.String()) && !p.seemsOrigin(name) {
 		if v, err := p.volume(l); err == nil {
 			if size, err := v.Grown(asked, p.unit()); err == nil && size > v.Size {
 				if err := p.extend(ctx, id, l, size); err == nil || !isExit(err) {
@@ -34,6 +34,13 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	size, err := v.Grown(asked, p.unit())
 	if err != nil || size == v.Size {
 		return v, err
+	}
+	if l.isOrigin() { // LVM would do it, to a detached one, and its snapshots could overflow then
+		g, err := p.look(ctx)
+		if err != nil {
+			return volume.Volume{}, err
+		}
+		return volume.Volume{}, p.hasSnapshots(g, id, "expanded")
 	}
 	if err = p.extend(ctx, id, l, size); err != nil && isExit(err) {
 		g, lookErr := p.look(ctx)

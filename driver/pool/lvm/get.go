@@ -42,7 +42,8 @@ func (p *Pool) ours(l lv) bool {
 
 // halfMade reports whether it, or a member of its group, is half made or half removed.
 func (p *Pool) halfMade(g *group, l lv) bool {
-	if l.has(tagMaking) {
+	_, isSnapshot := tagged(l.tags, tagSnapshot)
+	if l.has(tagMaking) || (isSnapshot && !p.thin() && !l.isCOW()) { // lvcreate makes it a snapshot at its end
 		return true
 	}
 	name, ok := tagged(l.tags, tagGroup)
@@ -108,8 +109,9 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, erro
 		ID: id, Size: l.size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
 		Ephemeral: r.Ephemeral, Created: r.Created, Mark: markOf(l),
 	}
-	// An active one that is not wiped yet is on its way to be attached, or was when a crash came.
-	if d, active := all[p.mapped(l.name)]; active && l.has(tagReady) {
+	// An active one that is not wiped yet is on its way to be attached, or was when a crash came. So is one
+	// that is copied from.
+	if d, active := all[p.mapped(l.name)]; active && l.has(tagReady) && !l.has(tagCopying) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
 	}
 	return v, nil

@@ -1,5 +1,6 @@
 // Package lvm is a pool in a volume group. A volume is a logical volume of its own: a thick one of any
-// type that LVM has, or a thin one in a thin pool, where snapshots and copies are instant.
+// type that LVM has, with copy-on-write snapshots and copies block by block, or a thin one in a thin pool, where
+// both are instant.
 //
 // What there is to know of a volume is in the tags and attributes of its logical volume (tags.go). One
 // without our tags is not ours, and is neither listed nor touched. Logical volumes are active only while
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -25,7 +27,7 @@ import (
 // lockDirectory is where LVM itself has its locks, which a container shares with its host.
 const lockDirectory = "/run/lock/lvm"
 
-// Pool is a pool of thick volumes. It is safe for concurrent use.
+// Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
 	name, node string
 	config     Config
@@ -44,20 +46,15 @@ type Pool struct {
 	next    *looking   // not begun yet
 	oneLook sync.Mutex // held while the group is read
 
-	space space
+	space     space
+	copies    copies
+	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
 }
 
-// ThinPool is a pool of thin volumes, which also takes snapshots.
-type ThinPool struct{ *Pool }
-
-var (
-	_ pool.Pool        = (*Pool)(nil)
-	_ pool.Snapshotter = ThinPool{}
-)
+var _ pool.Snapshotter = (*Pool)(nil)
 
 // Open opens the pool of the given name on the given node, and removes what a crash left half made. The
-// runner starts the lvm commands. It returns a ThinPool where the configuration names a thin pool, else a
-// *Pool. The kind of its error is Invalid for a configuration that cannot be met, and Unavailable where
+// runner starts the lvm commands. The kind of its error is Invalid for a configuration that cannot be met, and Unavailable where
 // the volume group or thin pool is not there or another process has the pool open.
 func Open(ctx context.Context, name, node string, c Config, machine *host.Host, runner host.Runner) (_ pool.Pool, err error) {
 	p, err := newPool(name, node, c, machine, runner)
@@ -79,10 +76,17 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 	if err := p.check(g); err != nil {
 		return nil, err
 	}
+	if err := p.resumeLeft(ctx, g); err != nil {
+		return nil, err
+	}
 	if err := p.removeHalfMade(ctx, g); err != nil {
 		return nil, err
 	}
-	return p.asConfigured(), nil
+	if err := p.endCopies(ctx, g); err != nil {
+		return nil, err
+	}
+	p.watch(ctx)
+	return p, nil
 }
 
 // Inspect opens a pool only to look at it: Status, Get and the lists work, also while another process
@@ -99,7 +103,7 @@ func Inspect(ctx context.Context, name, node string, c Config, machine *host.Hos
 	if err := p.check(g); err != nil {
 		return nil, err
 	}
-	return p.asConfigured(), nil
+	return p, nil
 }
 
 func newPool(name, node string, c Config, machine *host.Host, runner host.Runner) (*Pool, error) {
@@ -111,14 +115,8 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 		known: map[string]lv{},
 	}
 	p.space.ended.L = &p.space.Mutex
+	p.copies.of = map[string]*copied{}
 	return p, nil
-}
-
-func (p *Pool) asConfigured() pool.Pool {
-	if p.thin() {
-		return ThinPool{p}
-	}
-	return p
 }
 
 func (p *Pool) thin() bool { return p.config.ThinPool != "" }
@@ -128,6 +126,7 @@ func (p *Pool) Name() string { return p.name }
 
 // Close lets another process open the pool. What is attached stays so.
 func (p *Pool) Close() error {
+	p.unwatch()
 	if p.lock == nil {
 		return nil
 	}

@@ -52,7 +52,7 @@ func run(t testing.TB, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0"
+const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
 
 func runLVM(t testing.TB, args ...string) string {
 	t.Helper()
@@ -70,6 +70,14 @@ func volumeGroup(t *testing.T, n int) {
 	})
 }
 
+// smallGroup is volumeGroup with so much of each disk, so that all of it can be written.
+func smallGroup(t *testing.T, n int, each string) {
+	t.Helper()
+	disks := testDisks(t, n)[:n]
+	runLVM(t, append([]string{"pvcreate", "--yes", "--setphysicalvolumesize", each}, disks...)...)
+	volumeGroup(t, n)
+}
+
 // wipedAfter leaves nothing of a volume group that the test itself makes, also where it failed half way.
 func wipedAfter(t *testing.T, disks ...string) {
 	t.Cleanup(func() {
@@ -83,26 +91,27 @@ type kind struct {
 	name   string
 	config lvm.Config
 	disks  int
+	each   string // of each disk: a little more than pooltest.Room together
 }
 
 func kinds() []kind {
 	return []kind{
-		{"linear", lvm.Config{VolumeGroup: vg}, 2},
-		{"thin", lvm.Config{VolumeGroup: vg, ThinPool: "tp"}, 2},
-		{"striped", lvm.Config{VolumeGroup: vg, Type: lvm.Striped, Stripes: 2}, 2},
-		{"raid1", lvm.Config{VolumeGroup: vg, Type: lvm.RAID1}, 2},
-		{"raid5", lvm.Config{VolumeGroup: vg, Type: lvm.RAID5}, 3},
-		{"raid6", lvm.Config{VolumeGroup: vg, Type: lvm.RAID6}, 5},
-		{"raid10", lvm.Config{VolumeGroup: vg, Type: lvm.RAID10}, 4},
+		{"linear", lvm.Config{VolumeGroup: vg}, 2, "120m"},
+		{"thin", lvm.Config{VolumeGroup: vg, ThinPool: "tp"}, 2, "140m"},
+		{"striped", lvm.Config{VolumeGroup: vg, Type: lvm.Striped, Stripes: 2}, 2, "120m"},
+		{"raid1", lvm.Config{VolumeGroup: vg, Type: lvm.RAID1}, 2, "220m"},
+		{"raid5", lvm.Config{VolumeGroup: vg, Type: lvm.RAID5}, 3, "120m"},
+		{"raid6", lvm.Config{VolumeGroup: vg, Type: lvm.RAID6}, 5, "90m"},
+		{"raid10", lvm.Config{VolumeGroup: vg, Type: lvm.RAID10}, 4, "120m"},
 	}
 }
 
 // prepare makes the volume group of a kind, and its thin pool.
 func (k kind) prepare(t *testing.T) {
 	t.Helper()
-	volumeGroup(t, k.disks)
+	smallGroup(t, k.disks, k.each)
 	if k.config.ThinPool != "" {
-		runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "320m", "--chunksize", "64k", "--poolmetadatasize", "8m", "--name", k.config.ThinPool, vg)
+		runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "240m", "--chunksize", "64k", "--poolmetadatasize", "8m", "--name", k.config.ThinPool, vg)
 	}
 }
 

@@ -2,13 +2,19 @@ package lvm
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // lookOrMake reads the volume group, and makes it and its thin pool where the configuration says so and they
-// are not there yet.
+// are not there yet. What a crash left half made is made whole: disks that were prepared carry a UUID that tells whose
+// they are, and a group has a tag until its thin pool is there, too.
 func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
 	g, err := p.look(ctx)
 	if !p.config.Create {
@@ -20,34 +26,52 @@ func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
 		}
 		g, err = p.look(ctx)
 	}
-	// A group with anything in it is not one that a crash left half made.
-	if err != nil || !p.thin() || len(g.lvs) > 0 {
-		return g, err
+	if err != nil {
+		return nil, err
 	}
-	if err := p.makeThinPool(ctx); err != nil {
-		return nil, volume.Errorf(volume.KindOf(err), "pool %q: make thin pool %q in volume group %q: %w", p.name, p.config.ThinPool, p.config.VolumeGroup, err)
+	half := slices.Contains(g.tags, tagMaking)
+	// A group without the tag and with anything in it is not one that a crash left half made.
+	if p.thin() && (half || len(g.lvs) == 0) {
+		if err := p.makeThinPool(ctx, g); err != nil {
+			return nil, volume.Errorf(volume.KindOf(err), "pool %q: make thin pool %q in volume group %q: %w", p.name, p.config.ThinPool, p.config.VolumeGroup, err)
+		}
+	}
+	if half {
+		if _, err := p.lvm(ctx, "vgchange", "--deltag", tagMaking, p.config.VolumeGroup); err != nil {
+			return nil, p.explain(err, g, 0)
+		}
 	}
 	return p.look(ctx)
 }
 
-// makeGroup makes the volume group on disks that are certainly empty. The kind of its error is Invalid
-// where one is not.
+// makeGroup makes the volume group on disks that are certainly empty, or that this pool has prepared for it. The
+// kind of its error is Invalid where one is neither.
 func (p *Pool) makeGroup(ctx context.Context) error {
+	var empty []string
 	for _, device := range p.config.Devices {
 		found, err := p.machine.Probe(ctx, device)
 		switch {
 		case err != nil:
 			return volume.Errorf(volume.Invalid, "pool %q: devices: %w", p.name, err)
+		case p.prepared(found.Type, found.UUID): // vgcreate refuses it if it is in a group meanwhile
 		case found.Type != "":
 			return volume.Errorf(volume.Invalid, "pool %q: devices: %q has %s on it, and is left as it is: take an empty disk, or wipe this one (wipefs --all)", p.name, device, found.Type)
 		case !found.Blank:
 			return volume.Errorf(volume.Invalid, "pool %q: devices: %q holds data that nobody knows, and is left as it is: take an empty disk, or wipe this one (blkdiscard --zeroout)", p.name, device)
+		default:
+			empty = append(empty, device)
 		}
 		if err := p.machine.NotHeld(device); err != nil {
 			return volume.Errorf(volume.Invalid, "pool %q: devices: %w", p.name, err)
 		}
 	}
-	args := append([]string{"vgcreate", "--metadatasize", groupMetadata, p.config.VolumeGroup}, p.config.Devices...)
+	for _, device := range empty {
+		args := []string{"pvcreate", "--uuid", p.newDiskUUID(), "--norestorefile", "--metadatasize", groupMetadata, device}
+		if _, err := p.run(ctx, "", p.config.Devices, args); err != nil {
+			return volume.Errorf(volume.KindOf(err), "pool %q: prepare %q for volume group %q: %w", p.name, device, p.config.VolumeGroup, err)
+		}
+	}
+	args := append([]string{"vgcreate", "--addtag", tagMaking, p.config.VolumeGroup}, p.config.Devices...)
 	if _, err := p.run(ctx, "", p.config.Devices, args); err != nil {
 		return volume.Errorf(volume.KindOf(err), "pool %q: make volume group %q: %w", p.name, p.config.VolumeGroup, err)
 	}
@@ -57,8 +81,46 @@ func (p *Pool) makeGroup(ctx context.Context) error {
 // groupMetadata has room for the tags of some thousand volumes.
 const groupMetadata = "16m"
 
-// makeThinPool makes a thin pool of all of the group. LVM chooses the chunks and the size of the metadata.
-func (p *Pool) makeThinPool(ctx context.Context) error {
+// diskMark is what the UUID of a disk begins with that was prepared for this node's group: 80 bits of a hash. The
+// rest is random, for no two disks may have one UUID.
+func (p *Pool) diskMark() string {
+	sum := sha256.Sum256([]byte(p.node + "/" + p.config.VolumeGroup))
+	return hex.EncodeToString(sum[:10])
+}
+
+// newDiskUUID writes 32 characters as LVM does, in groups of 6, 4, 4, 4, 4, 4 and 6.
+func (p *Pool) newDiskUUID() string {
+	all := p.diskMark() + strings.ToLower(rand.Text()[:12])
+	groups := []string{all[:6]}
+	for at := 6; at < 26; at += 4 {
+		groups = append(groups, all[at:at+4])
+	}
+	return strings.Join(append(groups, all[26:]), "-")
+}
+
+// prepared reports whether a disk with that signature was prepared for the group by this pool.
+func (p *Pool) prepared(signature, uuid string) bool {
+	return signature == "LVM2_member" && strings.HasPrefix(strings.ReplaceAll(uuid, "-", ""), p.diskMark())
+}
+
+// makeThinPool makes a thin pool of all of the group. LVM chooses the chunks and the size of the metadata. Of one
+// that a crash left half made, parts may be there as logical volumes of their own.
+func (p *Pool) makeThinPool(ctx context.Context, g *group) error {
+	if l, there := g.find(p.config.ThinPool); there && l.is(attrType, 't') {
+		return nil
+	}
+	for _, l := range g.lvs {
+		part := l.name == p.config.ThinPool || strings.HasPrefix(l.name, p.config.ThinPool+"_t") || strings.HasPrefix(l.name, "lvol")
+		if strings.HasPrefix(l.name, "[") { // hidden: it goes with what it belongs to
+			continue
+		}
+		if !part || len(l.tags) > 0 {
+			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.name)
+		}
+		if _, err := p.lvm(ctx, append([]string{"lvremove", "--force"}, p.only(l.name)...)...); err != nil {
+			return err
+		}
+	}
 	_, err := p.lvm(ctx, "lvcreate", "--yes", "--type", "thin-pool", "--zero", "y",
 		"--extents", "100%FREE", "--name", p.config.ThinPool, p.config.VolumeGroup)
 	return err

@@ -1,6 +1,8 @@
 package lvm_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +10,27 @@ import (
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 )
+
+// cutting fails all commands from the first change on, that one before or after it did its work.
+type cutting struct {
+	host.Runner
+	does bool
+	was  string // the change
+}
+
+func (c *cutting) Run(ctx context.Context, command host.Command) ([]byte, error) {
+	changes := command.Name == "lvm" && slices.Contains([]string{"pvcreate", "vgcreate", "lvcreate", "vgchange", "lvremove"}, command.Args[0])
+	switch {
+	case c.was == "" && !changes:
+		return c.Runner.Run(ctx, command)
+	case c.was == "":
+		c.was = command.Args[0]
+		if c.does {
+			_, _ = c.Runner.Run(ctx, command)
+		}
+	}
+	return nil, volume.Errorf(volume.Internal, "%s: cut off", command.Name)
+}
 
 func TestOpenMakesTheGroupOfEmptyDisks(t *testing.T) {
 	disks := testDisks(t, 2)[:2]
@@ -43,8 +66,28 @@ func TestOpenMakesTheGroupOfEmptyDisks(t *testing.T) {
 	}
 	run(t, "wipefs", "--all", disks[1])
 	run(t, "blkdiscard", "--zeroout", disks[1])
+	// Each change is cut off once before and once after it did its work, in what the last attempt left: two disks, the
+	// group, a part that lvcreate had not put into its thin pool yet, the thin pool, and the tag.
+	attempts := 0
+	for ; attempts < 20; attempts++ {
+		cut := &cutting{Runner: host.NewRunner(), does: attempts%2 == 1}
+		p, err := lvm.Open(t.Context(), poolName, node, c, host.New(cut), cut)
+		if err == nil {
+			must(t, p.Close())
+			break
+		}
+		if cut.was == "vgcreate" && cut.does {
+			runLVM(t, "lvcreate", "--yes", "--zero", "n", "--extents", "1", "--name", "lvol0", vg)
+		}
+	}
+	if attempts != 12 {
+		t.Errorf("the pool was made in %d attempts that were cut off, want 12", attempts)
+	}
 	if err := openIt(); err != nil {
 		t.Fatal(err)
+	}
+	if got := runLVM(t, "vgs", "--noheadings", "-o", "vg_tags,lv_count", vg); got != "2" {
+		t.Errorf("tags and number of logical volumes of the group: %q, want the thin pool and a volume", got)
 	}
 	uuid := runLVM(t, "vgs", "--noheadings", "-o", "vg_uuid", vg)
 	if err := openIt(); err != nil {

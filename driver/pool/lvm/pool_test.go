@@ -90,21 +90,26 @@ func TestCountOfCommands(t *testing.T) {
 				step("detach", 1, func() error { return p.Detach(ctx, id("a")) })
 				step("expand", 2, expand(16*volume.MiB))
 			}
+			restores := 9
 			if thin {
 				step("expand", 1, expand(16*volume.MiB))
-				s := p.(pool.Snapshotter)
-				step("snapshot", 1, func() error {
-					_, err := s.CreateSnapshot(ctx, volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}})
-					return err
-				})
-				step("restore", 1, func() error {
-					c := spec("r", 0)
-					c.Source = &volume.Source{Kind: volume.FromSnapshot, ID: id("s")}
-					_, err := p.Create(ctx, c)
-					return err
-				})
-				step("delete of a snapshot", 1, func() error { return s.DeleteSnapshot(ctx, id("s")) })
+				restores = 1
+			} else { // wiped, for what it grew by
+				step("attach after that", 4, attach)
+				step("detach", 1, func() error { return p.Detach(ctx, id("a")) })
 			}
+			s := p.(pool.Snapshotter)
+			step("snapshot", 1, func() error {
+				_, err := s.CreateSnapshot(ctx, volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}})
+				return err
+			})
+			step("restore", restores, func() error {
+				c := spec("r", 0)
+				c.Source = &volume.Source{Kind: volume.FromSnapshot, ID: id("s")}
+				_, err := p.Create(ctx, c)
+				return err
+			})
+			step("delete of a snapshot", 1, func() error { return s.DeleteSnapshot(ctx, id("s")) })
 			if thin {
 				readOnly := func() error { _, err := p.Attach(ctx, id("a"), true); return err }
 				step("attach read-only", 4, readOnly)

@@ -13,11 +13,11 @@ import (
 func reportArgs(group string) []string {
 	return []string{
 		"fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
-		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_missing_pv_count",
+		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count",
 		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
-		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
+		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
 		"--configreport", "pvseg", "-o", "pvseg_start",
-		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges",
+		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges,thin_id",
 		group,
 	}
 }
@@ -27,7 +27,8 @@ type group struct {
 	name     string
 	extent   volume.Size
 	attr     string // as vg_attr in vgs(8)
-	missing  int    // disks that are not there
+	tags     []string
+	missing  int // disks that are not there
 	disks    []disk
 	lvs      []lv
 	segments []segment
@@ -50,6 +51,7 @@ type lv struct {
 	tags      []string
 	pool      string // thin pool that it is in
 	origin    string
+	cow       volume.Size // of a copy-on-write snapshot: what it takes itself; size is that of its instant
 	health    string
 	data      float64     // percent of the pool that is taken; 0 while it is not active
 	metadata  float64     // the same of its metadata
@@ -61,10 +63,12 @@ type segment struct {
 	lv     string
 	chunk  volume.Size // of a thin pool
 	ranges []string    // of extents, as "/dev/sda:0-99"
+	thinID int64       // number of a thin one in its pool, 0 of others
 }
 
 // The places in lv_attr (lvs(8)) that say something here.
 const (
+	attrType       = 0
 	attrPermission = 1
 	attrState      = 4
 	attrOpen       = 5
@@ -81,6 +85,15 @@ func (g *group) find(name string) (lv, bool) {
 		return lv{}, false
 	}
 	return g.lvs[i], true
+}
+
+// thinID returns the number that a thin logical volume has in its pool, 0 where it has none.
+func (g *group) thinID(name string) int64 {
+	i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == name })
+	if i < 0 {
+		return 0
+	}
+	return g.segments[i].thinID
 }
 
 type rows []map[string]string
@@ -108,7 +121,7 @@ func parseReport(text []byte) (*group, error) {
 	}
 	r, n := report.Report[i], &numbers{}
 	vg := r.VG[0]
-	g := &group{name: vg["vg_name"], attr: vg["vg_attr"], extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
+	g := &group{name: vg["vg_name"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
 	for _, row := range r.PV {
 		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}
 		d.allocatable = strings.HasPrefix(row["pv_attr"], "a")
@@ -117,14 +130,18 @@ func parseReport(text []byte) (*group, error) {
 		g.disks = append(g.disks, d)
 	}
 	for _, row := range r.LV {
-		g.lvs = append(g.lvs, lv{
+		l := lv{
 			name: row["lv_name"], size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
 			pool: row["pool_lv"], origin: row["origin"], health: row["lv_health_status"],
 			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"), metaBytes: n.optional(row, "lv_metadata_size"),
-		})
+		}
+		if l.isCOW() {
+			l.size, l.cow = n.size(row, "origin_size"), l.size
+		}
+		g.lvs = append(g.lvs, l)
 	}
 	for _, row := range r.Seg {
-		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"])})
+		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id"))})
 	}
 	if n.err == nil && (g.name == "" || g.extent <= 0) {
 		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")

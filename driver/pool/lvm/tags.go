@@ -17,9 +17,10 @@ const (
 	tagSpare      = tagPrefix + "spare="    // the ID of the volume that the blocks are wiped for
 	tagGroup      = tagPrefix + "group="    // name of the group that a snapshot belongs to
 	tagRecord     = tagPrefix + "record."   // what was asked for, in numbered pieces
-	tagMaking     = tagPrefix + "making"    // half made, or half removed: hidden, and removed when the pool is opened
+	tagMaking     = tagPrefix + "making"    // half made, or half removed: hidden, and removed when the pool is opened. On a group: made whole then
 	tagReady      = tagPrefix + "ready"     // every block was written by its user or reads as zeros
 	tagWiped      = tagPrefix + "wiped="    // without ready: up to which byte that holds; none: 0
+	tagCopying    = tagPrefix + "copying"   // on a volume: active to copy from, and not attached
 	tagFresh      = tagPrefix + "mark=fresh"
 	tagFormatting = tagPrefix + "mark=formatting" // neither: Used
 )

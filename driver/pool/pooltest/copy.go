@@ -1,6 +1,8 @@
 package pooltest
 
 import (
+	"sync"
+
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -103,6 +105,27 @@ var copyTests = []test{
 		}
 		e.make(e.from(volume.FromSnapshot, "s", "b", 0))
 		e.holds("b", "kept", 0)
+	}},
+	{name: "one snapshot is restored by several at the same time", snapshots: true, run: func(e *env) {
+		e.create("a")
+		e.write("a", "kept", 0)
+		e.snapshot("s", "a")
+		names := []string{"b", "c", "d"}
+		var wait sync.WaitGroup
+		for _, name := range names {
+			wait.Go(func() {
+				if _, err := e.p.Create(e.Context(), e.from(volume.FromSnapshot, "s", name, 0)); err != nil {
+					e.Errorf("Create(%s): %v", name, err)
+				}
+			})
+		}
+		wait.Wait()
+		if e.get("a").Attached() {
+			e.Error("what was copied from is attached afterwards")
+		}
+		for _, name := range names {
+			e.holds(name, "kept", 0)
+		}
 	}},
 	{name: "a copy can be expanded and copied again", snapshots: true, run: func(e *env) {
 		e.create("a")

@@ -26,6 +26,30 @@ var groupTests = []test{
 		e.make(e.from(volume.FromSnapshot, taken[0].ID.Name, "c", 0))
 		e.holds("c", "b", 0)
 	}},
+	{name: "groups of attached volumes have what was synced to all of them", snapshots: true, run: func(e *env) {
+		devices := map[string]string{}
+		for _, name := range []string{"a", "b"} {
+			e.create(name)
+			devices[name] = e.attach(name)
+		}
+		for _, group := range []string{"g", "h"} {
+			for name, device := range devices {
+				e.writeDevice(device, group+name, 0)
+			}
+			e.group(group, "a", "b")
+		}
+		for name, device := range devices {
+			e.writeDevice(device, "x"+name, 0)
+			e.detach(name)
+		}
+		for _, group := range []string{"g", "h"} {
+			for name := range devices {
+				e.make(e.from(volume.FromSnapshot, volume.MemberName(group, name), "restored", 0))
+				e.holds("restored", group+name, 0)
+				e.ok("Delete", e.p.Delete(e.Context(), e.id("restored")))
+			}
+		}
+	}},
 	{name: "again it is the same group, with other volumes it is Exists", snapshots: true, run: func(e *env) {
 		e.create("a")
 		e.create("b")

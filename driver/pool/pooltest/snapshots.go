@@ -149,6 +149,24 @@ var snapshotTests = []test{
 			e.Errorf("ListSnapshots answered %v", names)
 		}
 	}},
+	{name: "a volume with a snapshot grows, or is refused and stays as it is", snapshots: true, run: func(e *env) {
+		e.create("a")
+		e.write("a", "old", 0)
+		e.snapshot("s", "a")
+		want := 2 * size
+		if _, err := e.p.Expand(e.Context(), e.id("a"), atLeast(want)); err != nil {
+			e.is("Expand", err, volume.InUse)
+			want = size
+		}
+		if got := e.get("a").Size; got != want {
+			e.Errorf("it has %d bytes, want %d", got, want)
+		}
+		e.write("a", "new", 0)
+		if v := e.make(e.from(volume.FromSnapshot, "s", "b", 0)); v.Size != size {
+			e.Errorf("restored it has %d bytes", v.Size)
+		}
+		e.holds("b", "old", 0)
+	}},
 	{name: "a volume with a snapshot can be written to its last byte in a full pool", snapshots: true, run: func(e *env) {
 		e.make(e.spec("a", e.status().LargestBytes/4))
 		device := e.attach("a")

@@ -43,13 +43,9 @@ func nothingIsLeft(s *space) {
 			return left(grep(s.machines("on", node, "cat", "/proc/self/mountinfo"), "kubernetes.io~csi", "kubernetes.io/csi/"))
 		})
 	}
-	// Loop devices are those of the whole machine. A pool has one, on which its file system is.
+	// Of the loop devices of this machine those over files of the nodes. A pool has one, on which its file system is.
 	s.eventually("no loop device to be left", func() error {
-		out, err := command(s.ctx, "losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE")
-		if err != nil {
-			return err
-		}
-		return left(grep(out, "/volumes/", "(deleted)"))
+		return left(grep(s.machines("loop-devices"), "/volumes/", "(deleted)"))
 	})
 }
 

@@ -116,6 +116,7 @@ func TestAttach(t *testing.T) {
 
 func TestAfterwards(t *testing.T) {
 	inTurn(t,
+		one{"memory of an idle node", idleMemory},
 		one{"nodes asked the API nothing", nodesAskedNothing},
 		one{"no secret is in a log", noSecretInLogs},
 		one{"nothing is left", nothingIsLeft},

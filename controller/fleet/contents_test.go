@@ -1,0 +1,54 @@
+package fleet
+
+import (
+	"maps"
+	"slices"
+	"testing"
+)
+
+// A node may say what it had before a call changed it, after that call has ended.
+func TestWhatChangesWhileANodeIsAskedIsNotForgotten(t *testing.T) {
+	c := newContents()
+	c.note(aVolume("stays"), true)
+	c.note(aVolume("goes"), true)
+	asked := c.begin()
+	c.note(aVolume("new"), true)
+	c.note(aVolume("goes"), false)
+	c.note(aSnapshot("new"), true)
+	c.replace(asked, map[thing]bool{aVolume("stays"): true, aVolume("goes"): true}, map[string]bool{"new": true, "others": true})
+	for _, holds := range []thing{aVolume("stays"), aVolume("new"), aSnapshot("new"), aVolume("others")} {
+		if !c.holds(holds) {
+			t.Errorf("%v is not known", holds)
+		}
+	}
+	for _, lacks := range []thing{aVolume("goes"), aSnapshot("stays"), aSnapshot("others")} {
+		if c.holds(lacks) {
+			t.Errorf("%v is not there", lacks)
+		}
+	}
+	if making := slices.Collect(maps.Keys(c.making)); len(making) != 1 {
+		t.Errorf("being made: %q", making)
+	}
+	c.replace(c.begin(), map[thing]bool{}, map[string]bool{})
+	if c.holds(aVolume("stays")) || c.holds(aVolume("others")) || len(c.listings) != 0 {
+		t.Error("the node has nothing any more")
+	}
+}
+
+func TestRoomThatFitsComesFirst(t *testing.T) {
+	whole, pieces, empty := capacity{available: 50, largest: 50}, capacity{available: 100, largest: 10}, capacity{}
+	silent := capacity{available: 1000, largest: 1000, silent: true}
+	for _, c := range []struct {
+		first, second capacity
+		bytes         int64
+	}{
+		{whole, pieces, 40}, // the other one has more, and no piece large enough
+		{pieces, whole, 5},  // both can
+		{pieces, whole, 60}, // neither can
+		{empty, silent, 5},  // it may have none at all
+	} {
+		if !c.first.before(c.second, c.bytes) || c.second.before(c.first, c.bytes) {
+			t.Errorf("%+v is to come before %+v for %d bytes", c.first, c.second, c.bytes)
+		}
+	}
+}

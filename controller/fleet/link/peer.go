@@ -1,0 +1,93 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"k8s.io/klog/v2"
+)
+
+// peer is a connection of a node that has proved who it is.
+type peer struct {
+	*conn
+	calls calls
+}
+
+// drain is how long the calls on a connection that was replaced may still take.
+const drain = 10 * time.Second
+
+// retire ends a connection on which no more is called: after its calls, or after drain. A call that is cut off
+// goes on at the node, and finds itself done when it is repeated.
+func (p *peer) retire() {
+	late := time.AfterFunc(drain, p.end)
+	p.calls.afterLast(func() {
+		late.Stop()
+		go p.end()
+	})
+}
+
+// end may take a while with a node that does not listen: TLS says goodbye.
+func (p *peer) end() { _ = p.Close() }
+
+// adopt makes a connection that of a node. It replaces one that the node had before, because it has proved just
+// as well whose it is, and is newer.
+func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffered *bufio.Reader) {
+	logger := klog.FromContext(ctx).WithValues("node", node)
+	p := &peer{conn: newConn(raw, buffered, silence)}
+	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
+	if _, err := io.WriteString(raw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\n"); err != nil {
+		_ = p.Close()
+		return
+	}
+	_ = raw.SetDeadline(time.Time{})
+	client, err := grpc.NewClient("passthrough:///"+node,
+		grpc.WithContextDialer(once(p.conn)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+		grpc.WithUnaryInterceptor(p.calls.unary), grpc.WithStreamInterceptor(p.calls.stream),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
+	if err != nil {
+		logger.Error(err, "no client for a node")
+		_ = p.Close()
+		return
+	}
+	client.Connect()
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		_ = client.Close()
+		_ = p.Close()
+		return
+	}
+	before := l.nodes[node]
+	l.nodes[node], l.peers[p] = p, struct{}{}
+	gone := l.config.Connect(node, client) // under mu: of two at once, the same one counts here and there
+	l.all.Add(1)
+	l.mu.Unlock()
+	logger.Info("node is connected", "again", before != nil)
+	if before != nil {
+		before.retire()
+	}
+	go func() {
+		defer l.all.Done()
+		<-p.ended
+		gone()
+		_ = client.Close()
+		l.mu.Lock()
+		delete(l.peers, p)
+		counts := l.nodes[node] == p
+		if counts {
+			delete(l.nodes, node)
+		}
+		l.mu.Unlock()
+		if counts {
+			logger.Info("node is not connected any more")
+		}
+	}()
+}

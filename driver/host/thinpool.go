@@ -1,0 +1,43 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// ThinUsage is how much of an active thin pool is taken, in percent.
+type ThinUsage struct{ Data, Metadata float64 }
+
+// ThinUsage asks device-mapper how full a thin pool is, and reports whether it is active. The name is that of the
+// device with the target "thin-pool". It starts no process and writes nothing.
+func (h *Host) ThinUsage(name string) (ThinUsage, bool, error) {
+	var params string
+	err := mapperDo("read the status of", name, mapperTableStatus, mapperNoFlush, nil, func(call *mapperCall) (err error) {
+		_, params, err = call.oneTarget(name)
+		return err
+	})
+	if volume.Is(err, volume.NotFound) {
+		return ThinUsage{}, false, nil
+	}
+	if err != nil {
+		return ThinUsage{}, false, err
+	}
+	usage, err := parseThinStatus(params)
+	if err != nil {
+		return ThinUsage{}, false, volume.Errorf(volume.Internal, "status of thin pool %q: %w", name, err)
+	}
+	return usage, true, nil
+}
+
+// parseThinStatus reads "<transaction id> <used>/<total metadata blocks> <used>/<total data blocks> ..."
+// (Documentation/admin-guide/device-mapper/thin-provisioning.rst). A pool that failed says "Fail" or "Error".
+func parseThinStatus(text string) (ThinUsage, error) {
+	var id, usedMeta, meta, usedData, data uint64
+	if _, err := fmt.Sscanf(text, "%d %d/%d %d/%d", &id, &usedMeta, &meta, &usedData, &data); err != nil || meta == 0 || data == 0 {
+		return ThinUsage{}, fmt.Errorf("%.64q does not say how much is taken", text)
+	}
+	return ThinUsage{Data: percent(usedData, data), Metadata: percent(usedMeta, meta)}, nil
+}
+
+func percent(part, whole uint64) float64 { return float64(part) * 100 / float64(whole) }

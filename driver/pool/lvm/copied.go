@@ -1,0 +1,150 @@
+package lvm
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// copies is who copies blocks from thick volumes and their snapshots in this process. LVM activates a
+// volume together with its copy-on-write snapshots, so the device of a volume that is copied from is there,
+// and does not mean that the volume is attached. One that is active only for that carries tagCopying, and
+// is handed to nobody until the last copy has ended.
+type copies struct {
+	mu sync.Mutex
+	of map[string]*copied // by name of the volume's logical volume
+}
+
+// copied is a volume that is copied from, or whose device is appearing or going.
+type copied struct {
+	copies   int
+	attached bool          // before the first copy, and so also after the last one
+	changing chan struct{} // closed when its device has appeared or gone, nil where that is so
+}
+
+// change lets the caller alone make the device of a logical volume appear or go, until done. The kind of
+// its error is Unavailable where ctx ended before another one was done.
+func (p *Pool) change(ctx context.Context, name string) (c *copied, done func(), err error) {
+	for {
+		p.copies.mu.Lock()
+		c = p.copies.of[name]
+		if c == nil {
+			c = &copied{}
+			p.copies.of[name] = c
+		}
+		other := c.changing
+		if other == nil {
+			c.changing = make(chan struct{})
+		}
+		p.copies.mu.Unlock()
+		if other == nil {
+			return c, func() { p.changed(name, c) }, nil
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, nil, volume.Errorf(volume.Unavailable, "pool %q: waiting for the device of logical volume %q: %w", p.name, name, ctx.Err())
+		}
+	}
+}
+
+func (p *Pool) changed(name string, c *copied) {
+	p.copies.mu.Lock()
+	defer p.copies.mu.Unlock()
+	close(c.changing)
+	if c.changing = nil; c.copies == 0 {
+		delete(p.copies.of, name)
+	}
+}
+
+// onlyCopied reports whether it is active for nothing but copies that this process makes.
+func (c *copied) onlyCopied() bool { return c.copies > 0 && !c.attached }
+
+// holdDevices makes the devices of a thick volume and its snapshots appear to copy from, until release,
+// and reports whether it is attached: then it may be written to meanwhile.
+func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release func(context.Context) error, err error) {
+	c, done, err := p.change(ctx, l.name)
+	if err != nil {
+		return false, nil, err
+	}
+	defer done()
+	if c.copies == 0 {
+		if c.attached, err = p.attached(l.name); err != nil {
+			return false, nil, err
+		}
+		if !c.attached {
+			if err := p.activateForCopy(ctx, l); err != nil {
+				return false, nil, err
+			}
+		}
+	}
+	c.copies++
+	return c.attached, func(ctx context.Context) error { return p.releaseDevices(ctx, l) }, nil
+}
+
+// attached reports whether a logical volume is active for more than copies.
+func (p *Pool) attached(name string) (bool, error) {
+	_, active, err := p.device(name)
+	known, _ := p.guess(name) // nobody else sets the tag
+	return active && !known.has(tagCopying), err
+}
+
+func (p *Pool) activateForCopy(ctx context.Context, l lv) error {
+	identity := p.identity(l)
+	tag := slices.Concat([]string{"lvchange"}, addTags(tagCopying), p.only(l.name, identity))
+	p.retag(l.name, nil, []string{tagCopying})
+	_, err := p.lvm(ctx, tag...)
+	if err == nil {
+		var device string
+		if device, err = p.activate(ctx, l.name, true, identity, tagCopying); err == nil && device == "" {
+			err = volume.Errorf(volume.NotFound, "pool %q: logical volume %q is gone", p.name, l.name)
+		}
+	}
+	if err != nil {
+		g, _ := p.look(ctx) // without it, the error says that it cannot be read
+		err = p.explain(err, g, 0)
+		_ = p.endCopying(ctx, l.name, identity) // an attach tries it again
+	}
+	return err
+}
+
+// releaseDevices takes one copy off.
+func (p *Pool) releaseDevices(ctx context.Context, l lv) error {
+	c, done, err := p.change(context.WithoutCancel(ctx), l.name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c.copies--; c.copies > 0 || c.attached {
+		return nil
+	}
+	return p.endCopying(ctx, l.name, p.identity(l))
+}
+
+// endCopying makes a logical volume that was active for copies inactive, and then takes the tag that says
+// so: in this order, for without the tag an active one is attached.
+func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
+	if err := p.deactivate(ctx, name, identity); err != nil {
+		return err
+	}
+	if _, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagCopying), p.only(name, identity))...); err != nil {
+		return p.explain(err, nil, 0)
+	}
+	p.retag(name, []string{tagCopying}, nil)
+	return nil
+}
+
+// endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.
+func (p *Pool) endCopies(ctx context.Context, g *group) error {
+	for _, l := range g.lvs {
+		if !p.ours(l) || !l.has(tagCopying) {
+			continue
+		}
+		if err := p.endCopying(ctx, l.name, p.identity(l)); err != nil && !volume.Is(err, volume.InUse) {
+			return err
+		}
+	}
+	return nil
+}

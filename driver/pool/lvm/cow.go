@@ -1,0 +1,106 @@
+package lvm
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// A copy-on-write snapshot (dm-snapshot) keeps chunks that its volume had at its instant, and behind each area
+// with an entry of 16 bytes for as many chunks as fit, in a chunk of its own
+// (Documentation/admin-guide/device-mapper/snapshot.rst). Smaller chunks copy less where little is
+// written, and larger ones keep the kernel's table of them small.
+const (
+	cowChunk     = 64 * volume.KiB
+	cowPerRecord = cowChunk / 16
+)
+
+// cowExtents returns how many extents a snapshot takes that can hold every chunk of a volume of the given size:
+// the most that LVM gives it. A header comes first, and the last area has an entry that ends it.
+func cowExtents(size, extent volume.Size) int64 {
+	chunks := size.RoundUp(cowChunk) / cowChunk
+	areas := chunks/cowPerRecord + 1
+	return int64(((1 + chunks + areas) * cowChunk).RoundUp(extent) / extent)
+}
+
+// cowCost is what that takes of each image's room. A snapshot is striped over as many disks as a volume
+// has images, so it fits where one does, and has no copy or parity of its own.
+func (s shape) cowCost(extents int64) int64 {
+	images := int64(s.images)
+	return (extents + images - 1) / images
+}
+
+// snapshotCost is what a snapshot of a volume of that size takes, in what room counts in.
+func (p *Pool) snapshotCost(size volume.Size) int64 {
+	if p.thin() {
+		return p.cost(size)
+	}
+	return p.shape.cowCost(cowExtents(size, p.extentSize()))
+}
+
+// lvsnapshot makes a snapshot of a logical volume in one command. One that is no volume yet can
+// neither be written to nor activated by chance.
+func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable bool) error {
+	further, err := p.keepReadOnly(origin)
+	if err != nil {
+		return err
+	}
+	permission := "r"
+	if writable {
+		permission = "rw"
+	}
+	args := []string{"lvcreate", "--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", permission, "--name", s.name}
+	if !p.thin() {
+		args = append(args, "--chunksize", strconv.Itoa(int(cowChunk))+"b", "--extents", strconv.FormatInt(cowExtents(s.size, p.extentSize()), 10))
+		if p.shape.images > 1 {
+			args = append(args, "--stripes", strconv.Itoa(p.shape.images))
+		}
+	}
+	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.tags...), []string{p.config.VolumeGroup + "/" + origin})...)
+	if err != nil {
+		p.forget(origin) // it may have a snapshot now
+	}
+	return err
+}
+
+// isOrigin reports whether a logical volume has copy-on-write snapshots.
+func (l lv) isOrigin() bool { return l.is(attrType, 'o') || l.is(attrType, 'O') }
+
+// isCOW reports whether it is such a snapshot.
+func (l lv) isCOW() bool { return l.is(attrType, 's') || l.is(attrType, 'S') }
+
+// invalid reports whether it is a copy-on-write snapshot that has lost what it had to keep. LVM knows it
+// only while it is active.
+func (l lv) invalid() bool {
+	return l.isCOW() && (l.is(attrState, 'I') || l.is(attrState, 'S'))
+}
+
+// seemsOrigin is isOrigin by what was seen and done last.
+func (p *Pool) seemsOrigin(name string) bool {
+	p.seen.Lock()
+	defer p.seen.Unlock()
+	for _, l := range p.known {
+		if l.origin == name && !p.thin() {
+			return true
+		}
+	}
+	return p.known[name].isOrigin()
+}
+
+// hasSnapshots is the error for what cannot be done with a volume that has snapshots.
+func (p *Pool) hasSnapshots(g *group, id volume.ID, cannot string) error {
+	var names []string
+	for _, l := range g.lvs {
+		if l.origin == p.lvName(forVolume, id.Name) && l.isCOW() {
+			text, ok := tagged(l.tags, tagSnapshot)
+			if !ok {
+				text = g.name + "/" + l.name
+			}
+			names = append(names, text)
+		}
+	}
+	return volume.Errorf(volume.InUse, "volume %q cannot be %s while it has snapshots, which are copy-on-write in pool %q: delete %s first", id, cannot, p.name, strings.Join(names, ", "))
+}

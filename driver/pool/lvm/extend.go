@@ -1,0 +1,164 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// watchEvery is how often device-mapper is asked how full a thin pool is that is to be extended. Asking
+// takes no process and no disk.
+const watchEvery = 5 * time.Second
+
+// retryEvery is how often an extension that failed is tried again.
+const retryEvery = time.Minute
+
+// extension is the watch over a thin pool that is extended from its volume group before it is full.
+type extension struct {
+	now  chan struct{} // a report shows that it is due
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu      sync.Mutex
+	trouble string // why the last one failed, empty where it did not
+	noRoom  bool   // because the group had nothing left
+}
+
+// watch begins the watch where the configuration says so.
+func (p *Pool) watch(ctx context.Context) {
+	if p.config.ExtendAt == 0 {
+		return
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e := &extension{now: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	p.extension.Store(e)
+	go func() {
+		defer close(e.done)
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		var tried time.Time
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.now:
+			case <-tick.C:
+				if e.lastTrouble() != "" && time.Since(tried) < retryEvery || !p.seemsFull(ctx) {
+					continue
+				}
+			}
+			tried = time.Now()
+			p.extendPool(ctx, e)
+		}
+	}()
+}
+
+// unwatch ends it, after an extension that is under way.
+func (p *Pool) unwatch() {
+	if e := p.extension.Load(); e != nil {
+		e.stop()
+		<-e.done
+	}
+}
+
+// seemsFull asks device-mapper. A pool that is not active takes nothing.
+func (p *Pool) seemsFull(ctx context.Context) bool {
+	usage, active, err := p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "nobody knows whether a thin pool has to be extended", "pool", p.name)
+		return false
+	}
+	return active && max(usage.Data, usage.Metadata) >= float64(p.config.ExtendAt)
+}
+
+// noticeUsage has the thin pool extended where a report shows that it is due.
+func (p *Pool) noticeUsage(g *group) {
+	e := p.extension.Load()
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	try := e.trouble == "" || e.noRoom && g.free() > 0
+	e.mu.Unlock()
+	if t, ok := g.find(p.config.ThinPool); ok && try && max(t.data, t.metadata) >= float64(p.config.ExtendAt) {
+		select {
+		case e.now <- struct{}{}:
+		default: // it is to come already
+		}
+	}
+}
+
+// extendPool extends what of the thin pool is due by the report: data, metadata or both.
+func (p *Pool) extendPool(ctx context.Context, e *extension) {
+	work := context.WithoutCancel(ctx) // a change is not cut off half way
+	g, err := p.look(work)
+	if err == nil {
+		t, _ := g.find(p.config.ThinPool)
+		at := float64(p.config.ExtendAt)
+		if t.data >= at {
+			err = p.extendPart(work, g, "data", "--size", t.size)
+		}
+		if t.metadata >= at {
+			err = errors.Join(err, p.extendPart(work, g, "metadata", "--poolmetadatasize", t.metaBytes))
+		}
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != e.lastTrouble() { // said once, however often it is tried
+		klog.FromContext(ctx).Error(err, "a thin pool could not be extended", "pool", p.name)
+	}
+	e.mu.Lock()
+	e.trouble, e.noRoom = text, volume.Is(err, volume.Full)
+	e.mu.Unlock()
+	select {
+	case <-e.now: // of a report made here; what is still due is seen at the next tick
+	default:
+	}
+}
+
+// extendPart extends data or metadata by the configured part of what they have, or by what the group still
+// has, and at least by an extent.
+func (p *Pool) extendPart(ctx context.Context, g *group, what, option string, has volume.Size) error {
+	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.extent)
+	by = min(max(by, g.extent), volume.Size(g.free())*g.extent)
+	if by == 0 {
+		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with: vgextend it", g.name, what, p.config.ThinPool)
+	}
+	if _, err := p.lvm(ctx, "lvextend", option, fmt.Sprintf("+%db", by), g.name+"/"+p.config.ThinPool); err != nil {
+		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.explain(err, g, 0))
+	}
+	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)
+	return nil
+}
+
+// free returns how many extents of a group can be given out.
+func (g *group) free() (extents int64) {
+	for _, d := range g.disks {
+		if d.allocatable && !d.missing {
+			extents += d.free
+		}
+	}
+	return extents
+}
+
+// extensionTrouble is why the thin pool could not be extended when it was due, empty where it could.
+func (p *Pool) extensionTrouble() string {
+	if e := p.extension.Load(); e != nil {
+		return e.lastTrouble()
+	}
+	return ""
+}
+
+func (e *extension) lastTrouble() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.trouble
+}

@@ -1,0 +1,209 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// LVM takes one snapshot at a time, with one volume suspended. So where several volumes of a group can be
+// written to, the snapshots that LVM has made are taken anew, by the kernel alone: all these volumes are suspended, each
+// snapshot is emptied and begins again, and all are resumed. LVM's metadata and what it knows of the thin pool stay as they
+// are, and the snapshots are tagged as half made until then.
+
+// atOneInstant does that.
+func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
+	written, err := p.written(members)
+	if err != nil || len(written) < 2 {
+		return err
+	}
+	release, err := p.lockGroup(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	g, err := p.lockedReport(ctx)
+	if err != nil {
+		return err
+	}
+	var volumes []string
+	var takes []func() error
+	for _, m := range written {
+		take, err := p.prepareAnew(g, m)
+		if err != nil {
+			return err
+		}
+		volumes, takes = append(volumes, p.mapped(m.volume.name)), append(takes, take)
+	}
+	frozen, err := host.Freeze(ctx, volumes)
+	if err != nil {
+		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
+	}
+	for _, take := range takes {
+		if err = errors.Join(frozen.Beat(), take()); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, frozen.Thaw())
+}
+
+// written returns those whose volume may be written to now.
+func (p *Pool) written(members []member) (written []member, err error) {
+	for _, m := range members {
+		d, _, err := p.device(m.volume.name)
+		if err != nil {
+			return nil, err
+		}
+		attached, err := p.attached(m.volume.name)
+		if err != nil {
+			return nil, err
+		}
+		if attached && !d.ReadOnly {
+			written = append(written, m)
+		}
+	}
+	return written, nil
+}
+
+// prepareAnew empties a snapshot, and returns what takes it anew while its volume is suspended.
+func (p *Pool) prepareAnew(g *group, m member) (take func() error, err error) {
+	s, there := g.find(m.lv.name)
+	origin, originThere := g.find(m.volume.name)
+	if !there || !originThere || !s.has(p.identity(m.lv)) || !s.has(tagMaking) || !origin.has(p.identity(m.volume)) || s.origin != origin.name {
+		return nil, volume.Errorf(volume.Unavailable, "pool %q: snapshot %q was changed by somebody else while it was made", p.name, m.lv.name)
+	}
+	if p.thin() {
+		return p.prepareThin(g, s.name, origin.name)
+	}
+	return p.prepareCOW(s)
+}
+
+// prepareThin removes the thin device of a snapshot, and takes it again with the same number.
+func (p *Pool) prepareThin(g *group, s, origin string) (func() error, error) {
+	table, err := p.machine.MapperTable(p.mapped(origin))
+	if err != nil {
+		return nil, err
+	}
+	of, number := strconv.FormatInt(g.thinID(origin), 10), strconv.FormatInt(g.thinID(s), 10)
+	if fields := strings.Fields(table.Parameters); table.Target != "thin" || len(fields) < 2 || fields[1] != of || number == "0" || number == of {
+		return nil, volume.Errorf(volume.Internal, "pool %q: LVM has numbers %s and %s in the thin pool for logical volume %q and snapshot %q, and device-mapper has %q for the first", p.name, of, number, origin, s, table.Parameters)
+	}
+	target := p.mapped(p.config.ThinPool) + "-tpool"
+	if err := p.machine.MapperMessage(target, "delete "+number); err != nil {
+		return nil, err
+	}
+	return func() error { return p.machine.MapperMessage(target, "create_snap "+number+" "+of) }, nil
+}
+
+// prepareCOW takes the snapshot off its volume and has it begin with nothing: a store that begins with zeros is a new one
+// (drivers/md/dm-snap-persistent.c).
+func (p *Pool) prepareCOW(s lv) (func() error, error) {
+	name := p.mapped(s.name)
+	table, err := p.machine.MapperTable(name)
+	if err != nil {
+		return nil, err
+	}
+	mapped, err := p.machine.MappedDevices()
+	if err != nil {
+		return nil, err
+	}
+	cow, active := mapped[name+"-cow"]
+	if table.Target != "snapshot" || !active {
+		return nil, volume.Errorf(volume.Internal, "pool %q: device-mapper has %q for snapshot %q", p.name, table.Target, s.name)
+	}
+	off := table
+	off.Target, off.Parameters = "error", ""
+	if err := p.machine.SetMapperTable(name, off); err != nil {
+		return nil, err
+	}
+	if err := host.Wipe(cow.Device, 0, cowChunk, host.WipeZero); err != nil {
+		return nil, err
+	}
+	return func() error { return p.machine.SetMapperTable(name, table) }, nil
+}
+
+// lockedReport is a report while this process has LVM's lock.
+func (p *Pool) lockedReport(ctx context.Context) (*group, error) {
+	args := reportArgs(p.config.VolumeGroup)
+	out, err := p.run(ctx, "", p.scanned(), append([]string{args[0], "--nolocking"}, args[1:]...))
+	if err != nil {
+		return nil, p.explain(err, nil, 0)
+	}
+	return parseReport(out)
+}
+
+// lockPoll is how often a lock is tried that somebody else has.
+const lockPoll = 10 * time.Millisecond
+
+// lockGroup takes the lock that LVM has on a volume group while it changes it, so that nobody else changes anything until
+// release. LVM may remove the file when it lets go, so the lock counts only on the file that is there.
+func (p *Pool) lockGroup(ctx context.Context) (release func() error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	path := filepath.Join(lockDirectory, "V_"+p.config.VolumeGroup)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", p.name, err)
+		}
+		locked := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+		if locked && isAt(f, path) {
+			return f.Close, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", p.name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, volume.Errorf(volume.Unavailable, "pool %q: volume group %q is locked by a command of LVM: %w", p.name, p.config.VolumeGroup, ctx.Err())
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// isAt reports whether the open file is still the one at path.
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
+	there, thereErr := os.Stat(path)
+	return err == nil && thereErr == nil && os.SameFile(opened, there)
+}
+
+// resumeLeft resumes volumes that were left suspended by a process that is gone. With the lock, no command of LVM is
+// in the middle of anything.
+func (p *Pool) resumeLeft(ctx context.Context, g *group) (err error) {
+	if left, err := p.suspended(g); err != nil || len(left) == 0 {
+		return err
+	}
+	release, err := p.lockGroup(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	left, err := p.suspended(g)
+	if err != nil {
+		return err
+	}
+	return host.ThawLeft(ctx, left)
+}
+
+// suspended returns the names of our devices that are suspended.
+func (p *Pool) suspended(g *group) (names []string, err error) {
+	mapped, err := p.machine.MappedDevices()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range g.lvs {
+		if name := p.mapped(l.name); p.ours(l) && mapped[name].Suspended {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm"
+	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/sanity/scratch"
+	"github.com/loam-storage/loam/sanity/serve"
+)
+
+const (
+	groupName = "loambench"
+	thinName  = "thin"
+	lvmBytes  = 64 * volume.MiB
+)
+
+// lvmBench is a driver over one pool in a volume group, beside which the bare commands work.
+type lvmBench struct {
+	*bench
+	pool   pool.Pool
+	runner *counting
+	disk   string
+	thin   bool
+}
+
+// lvmMeasurements are the parts of the table for LVM, for each layout of volumes.
+var lvmMeasurements = []struct {
+	name string
+	run  func(*lvmBench) ([]row, error)
+}{
+	{"create", (*lvmBench).createAndDelete}, {"snapshot", (*lvmBench).snapshots}, {"count", (*lvmBench).counts}, {"share", (*lvmBench).shares}, {"fio", (*lvmBench).fio},
+}
+
+// runLVM measures pools in a volume group that it makes on the first of the blank disks, linear ones and thin ones.
+func runLVM(ctx context.Context, s settings, each func([]row)) error {
+	disks := scratch.BlankDisks()
+	if len(disks) == 0 {
+		return errors.New("LOAM_TEST_DISKS names no blank disk: make bench-lvm gives one, in a VM")
+	}
+	for _, config := range []lvm.Config{{VolumeGroup: groupName}, {VolumeGroup: groupName, ThinPool: thinName}} {
+		b, err := prepareLVM(ctx, s, config, disks[0])
+		if err == nil {
+			for _, m := range lvmMeasurements {
+				rows, measured := m.run(b)
+				if measured != nil {
+					err = fmt.Errorf("%s: %w", m.name, measured)
+					break
+				}
+				each(rows)
+			}
+		}
+		if err = errors.Join(err, b.close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func prepareLVM(ctx context.Context, s settings, config lvm.Config, disk string) (*lvmBench, error) {
+	b := &lvmBench{bench: &bench{settings: s, Context: ctx}, runner: &counting{Runner: host.NewRunner()}, disk: disk, thin: config.ThinPool != ""}
+	var err error
+	if b.dir, err = os.MkdirTemp("", "loam-bench-"); err != nil {
+		return b, err
+	}
+	b.later(func() error { return os.Remove(b.dir) })
+	remove, err := scratch.VolumeGroup(groupName, disk)
+	b.later(remove)
+	if err != nil {
+		return b, err
+	}
+	if config.ThinPool != "" {
+		if _, err := scratch.LVM("lvcreate", "--yes", "--type", "thin-pool", "--size", "3g", "--poolmetadatasize", "64m", "--name", thinName, groupName); err != nil {
+			return b, err
+		}
+	}
+	machine := host.New(b.runner)
+	if b.pool, err = lvm.Open(ctx, poolName, nodeName, config, machine, b.runner); err != nil {
+		return b, err
+	}
+	b.later(b.pool.Close)
+	set, err := pool.NewSet(nodeName, b.pool)
+	if err != nil {
+		return b, err
+	}
+	d, err := serve.Start(klog.NewContext(context.WithoutCancel(ctx), klog.Logger{}), serve.Config{Socket: filepath.Join(b.dir, "csi.sock"), Pools: set, Machine: machine})
+	if err != nil {
+		return b, err
+	}
+	b.later(d.Stop)
+	b.controller, b.node = d.Controller, d.Node
+	return b, nil
+}
+
+func (b *lvmBench) layout() string {
+	if b.thin {
+		return "thin"
+	}
+	return "linear"
+}
+
+// createAndDelete compares CreateVolume and DeleteVolume with one lvm command each. Neither activates what it makes;
+// both discard what they remove.
+func (b *lvmBench) createAndDelete() ([]row, error) {
+	size := []string{"--zero", "n", "--wipesignatures", "n", "--size", fmt.Sprintf("%db", lvmBytes), groupName}
+	if b.thin {
+		size = []string{"--virtualsize", fmt.Sprintf("%db", lvmBytes), "--thinpool", groupName + "/" + thinName}
+	}
+	made, err := pairs(b.bench, "CreateVolume, "+b.layout()+" / lvcreate", 1.15,
+		func(i int) error {
+			_, err := b.create(fmt.Sprintf("create-%d", i), lvmBytes, blockAccess(), nil)
+			return err
+		},
+		func(i int) error {
+			return bareLVM("lvcreate", append([]string{"--yes", "--activate", "n", "--setactivationskip", "y", "--name", fmt.Sprintf("bare%d", i)}, size...)...)
+		})
+	if err != nil {
+		return nil, err
+	}
+	removed, err := pairs(b.bench, "DeleteVolume, "+b.layout()+" / lvremove with discard", 1.2,
+		func(i int) error { return b.delete(handleOf(fmt.Sprintf("create-%d", i))) },
+		func(i int) error { return bareLVM("lvremove", "--force", fmt.Sprintf("%s/bare%d", groupName, i)) })
+	return []row{made, removed}, err
+}
+
+// bareLVM runs an lvm command that discards what it removes.
+func bareLVM(name string, args ...string) error {
+	_, err := scratch.LVM(name, append([]string{"--config", "devices/issue_discards=1"}, args...)...)
+	return err
+}
+
+// snapshots compares CreateSnapshot with one lvcreate.
+func (b *lvmBench) snapshots() (rows []row, err error) {
+	if _, takes := b.pool.(pool.Snapshotter); !takes {
+		return []row{{what: "CreateSnapshot, " + b.layout(), figure: "the pool takes none", bound: "-", met: true}}, nil
+	}
+	if _, err := b.create("origin", lvmBytes, blockAccess(), nil); err != nil {
+		return nil, err
+	}
+	bare := []string{"--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", "r"}
+	if !b.thin {
+		bare = append(bare, "--extents", "100%ORIGIN")
+	}
+	origin := "/loam." + poolName + ".v.origin"
+	r, err := pairs(b.bench, "CreateSnapshot, "+b.layout()+" / lvcreate --snapshot", 1.15,
+		func(i int) error { return b.snapshotOf("origin", fmt.Sprintf("s-%d", i)) },
+		func(i int) error {
+			return bareLVM("lvcreate", append(bare[:len(bare):len(bare)], "--name", fmt.Sprintf("bare%d", i), groupName+origin)...)
+		})
+	if err != nil {
+		return nil, err
+	}
+	errs := []error{}
+	for i := range b.rounds + 1 {
+		errs = append(errs, b.deleteSnapshot(fmt.Sprintf("s-%d", i)), bareLVM("lvremove", "--force", fmt.Sprintf("%s/bare%d", groupName, i)))
+	}
+	return []row{r}, errors.Join(append(errs, b.delete(handleOf("origin")))...)
+}
+
+func handleOf(name string) string { return nodeName + "/" + poolName + "/" + name }
+
+// counting counts the processes that the driver starts.
+type counting struct {
+	host.Runner
+	mu       sync.Mutex
+	commands []string
+}
+
+// Run counts the command and runs it.
+func (c *counting) Run(ctx context.Context, command host.Command) ([]byte, error) {
+	name := command.Name
+	if name == "lvm" {
+		name = command.Args[0]
+	}
+	c.mu.Lock()
+	c.commands = append(c.commands, name)
+	c.mu.Unlock()
+	return c.Runner.Run(ctx, command)
+}
+
+// during returns the lvm commands that were started while do ran.
+func (c *counting) during(do func() error) ([]string, error) {
+	c.mu.Lock()
+	c.commands = nil
+	c.mu.Unlock()
+	err := do()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var commands []string
+	for _, name := range c.commands {
+		if strings.HasPrefix(name, "lv") || strings.HasPrefix(name, "vg") || name == "fullreport" {
+			commands = append(commands, name)
+		}
+	}
+	return commands, err
+}
