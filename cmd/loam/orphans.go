@@ -27,7 +27,8 @@ func orphansCommand() *cobra.Command {
 		Short: "Show volumes that no PersistentVolume of the cluster names",
 		Long: `Show volumes that are on a node that is connected, and that no PersistentVolume of the cluster names. It
 runs in the pod of a controller. Nothing removes such a volume by itself: it may be all that is left of
-somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolume and are not shown.`,
+somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolume and are not shown. A
+volume that was made a moment ago has none yet: look again before you act on it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			path, err := driver.SocketPath(cmp.Or(endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint))
@@ -56,7 +57,7 @@ somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolum
 }
 
 // orphans returns the volumes of the driver on a socket whose handles are not among those known. The volumes
-// are listed first: one that is made in between is then known and not taken for an orphan.
+// are listed first: of those that are made in between most are then known.
 func orphans(ctx context.Context, socket string, known func(context.Context) (map[string]bool, error)) ([]*csi.Volume, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

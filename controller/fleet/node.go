@@ -26,7 +26,8 @@ type node struct {
 	mu       sync.Mutex
 	heard    time.Time     // when it was asked for what it last said of its contents; zero: it has not yet
 	listing  chan struct{} // closed when it has been asked; nil while it is not
-	asked    time.Time     // when it was last asked
+	asked    time.Time     // when that was last decided
+	began    time.Time     // when it began to answer; zero while it does not
 	deaf     bool          // it did not say, or not in time: nobody waits for it until it has
 	free     map[string]capacity
 	promised map[string]int64 // bytes of volumes being made, by the pool asked for
@@ -49,7 +50,7 @@ func (n *node) hasHeard(since time.Time) bool {
 }
 
 // hear returns once the node has said what it has, asked at since or later. It returns false where the node is deaf,
-// has not said it after the given time, or has left.
+// works at the answer for longer than patience, or has left.
 func (n *node) hear(ctx context.Context, since time.Time, patience time.Duration) bool {
 	enough := time.NewTimer(patience)
 	defer enough.Stop()
@@ -60,6 +61,10 @@ func (n *node) hear(ctx context.Context, since time.Time, patience time.Duration
 		select {
 		case <-n.startListing():
 		case <-enough.C:
+			if more := n.patienceLeft(patience); more > 0 {
+				enough.Reset(more)
+				continue
+			}
 			n.setDeaf(true)
 			klog.FromContext(ctx).Info("node does not say what it has: volumes are made without waiting for it", "node", n.name)
 			return false
@@ -82,6 +87,17 @@ func (n *node) isDeaf() bool {
 		n.startListing()
 	}
 	return deaf
+}
+
+// patienceLeft returns for how long the node may still be at work on its answer. While it has not been asked, as others
+// are before it, all is left.
+func (n *node) patienceLeft(patience time.Duration) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.began.IsZero() {
+		return patience
+	}
+	return patience - time.Since(n.began)
 }
 
 func (n *node) setDeaf(deaf bool) {
@@ -125,6 +141,9 @@ func (n *node) list() {
 	ctx, cancel := context.WithTimeout(n.left, listTimeout)
 	defer cancel()
 	changes, asked := n.contents.begin(), time.Now()
+	n.mu.Lock()
+	n.began = asked
+	n.mu.Unlock()
 	has, making, err := n.everything(ctx)
 	if err == nil {
 		n.contents.replace(changes, has, making)
@@ -141,7 +160,7 @@ func (n *node) list() {
 		n.heard = asked
 	}
 	close(n.listing)
-	n.listing = nil
+	n.listing, n.began = nil, time.Time{}
 }
 
 // everything returns what the node has, and the names of the volumes that it is making.

@@ -46,10 +46,11 @@ func TestReplicaThatTakesOverInTheMiddleOfCreatesMakesNoneTwice(t *testing.T) {
 		m.leave()
 		m.join(t, after)
 	}
-	for i := range creates {
+	for i := 0; i < creates; i++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		if _, err := after.CreateVolume(ctx, asked(i)); code(err) != codes.Aborted {
 			t.Errorf("a node is still making v%d: %v", i, err)
+			i = creates // the others would not do better
 		}
 		cancel()
 	}

@@ -59,7 +59,7 @@ func TestThousandNodes(t *testing.T) {
 	if all != nodes*each+1 {
 		t.Errorf("%d volumes are listed", all)
 	}
-	const creates, atOnce = 2000, 100
+	const creates, atOnce = 500, 50
 	began = time.Now()
 	var workers sync.WaitGroup
 	next := make(chan int)

@@ -87,7 +87,7 @@ var attachTests = []test{
 		e.detach("a")
 	}},
 	{name: "many volumes are attached at once, each with its own bytes", run: func(e *env) {
-		const n = 12
+		n := e.often(12, 4)
 		devices := map[string]bool{}
 		for i := range n {
 			name := fmt.Sprintf("v%d", i)

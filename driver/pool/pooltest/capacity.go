@@ -80,7 +80,7 @@ var capacityTests = []test{
 // live takes one volume through its life. It may run beside others, so it fails with Error only.
 func (e *env) live(name string) {
 	id := e.id(name)
-	for range 3 {
+	for range e.often(3, 1) {
 		if _, err := e.p.Create(e.Context(), e.spec(name, size/2)); err != nil {
 			e.Errorf("Create(%s): %v", name, err)
 		}

@@ -1,6 +1,7 @@
 package pooltest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,8 +143,12 @@ var createTests = []test{
 	{name: "every name that a handle can carry can be made", run: func(e *env) {
 		for _, name := range []string{"A", "0", "a.b_c-d", "image", "volume.json", strings.Repeat("x", volume.MaxNameBytes), "a..", "snapshot"} {
 			e.make(e.spec(name, 1*volume.MiB))
-			e.write(name, "x", 0)
-			e.holds(name, "x", 0)
+			device := e.attach(name)
+			e.writeDevice(device, name, 0)
+			if v := e.get(name); v.Device != device || !bytes.HasPrefix(e.read(device), []byte(name)) {
+				e.Errorf("%s is attached as %s, and Get answered %+v", name, device, v)
+			}
+			e.detach(name)
 			e.ok("Delete", e.p.Delete(e.Context(), e.id(name)))
 		}
 	}},

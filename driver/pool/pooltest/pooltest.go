@@ -26,6 +26,8 @@ type Options struct {
 	// Slack is by how many bytes the free space may differ while the same volumes are there. A pool
 	// on a file system cannot know how much of it the file system takes for itself.
 	Slack volume.Size
+	// Slow is for a pool that starts a process with each call: what is done over and over is done less often.
+	Slow bool
 }
 
 // Run runs the suite.
@@ -72,6 +74,14 @@ type env struct {
 	o Options
 	p pool.Pool
 	s pool.Snapshotter
+}
+
+// often is how often to do something.
+func (e *env) often(times, slow int) int {
+	if e.o.Slow {
+		return slow
+	}
+	return times
 }
 
 const size = 8 * volume.MiB
