@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -16,10 +15,15 @@ import (
 // be made at all, on another node or in a pool that this node lacks, that is 0 and no error: a
 // cluster asks every node about every storage class.
 func (s *Server) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
-	capabilities, own := withoutOrchestrators(req)
-	parameters, _, err := parseParameters(own, nil)
+	parameters, _, err := parseParameters(volume.OwnParameters(req.GetParameters()), nil)
 	if err != nil {
 		return nil, err
+	}
+	capabilities := req.GetVolumeCapabilities()
+	if asked := volume.FSTypeOf(req.GetParameters()); asked != "" {
+		capabilities = append(slices.Clone(capabilities), &csi.VolumeCapability{
+			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: asked}},
+		})
 	}
 	fsType, servable := servableAs(capabilities)
 	p, err := s.pools.Named(parameters.Pool)
@@ -39,25 +43,6 @@ func (s *Server) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) (
 		MaximumVolumeSize: wrapperspb.Int64(int64(status.LargestBytes)),
 		MinimumVolumeSize: wrapperspb.Int64(int64(least)),
 	}, nil
-}
-
-// withoutOrchestrators returns the capabilities and the parameters of a request without what is for the
-// orchestrator in these. The external-provisioner takes its own keys out of a StorageClass before it creates
-// a volume, and not before it asks for room; the file system is one of them.
-func withoutOrchestrators(req *csi.GetCapacityRequest) ([]*csi.VolumeCapability, map[string]string) {
-	const orchestrators, fsType = "csi.storage.k8s.io/", "csi.storage.k8s.io/fstype"
-	capabilities, own := req.GetVolumeCapabilities(), map[string]string{}
-	for key, value := range req.GetParameters() {
-		if !strings.HasPrefix(key, orchestrators) {
-			own[key] = value
-		}
-	}
-	if asked := req.GetParameters()[fsType]; asked != "" {
-		capabilities = append(slices.Clone(capabilities), &csi.VolumeCapability{
-			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: asked}},
-		})
-	}
-	return capabilities, own
 }
 
 // servableAs reports whether a volume can have all the capabilities, and the file system that they

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -60,8 +58,8 @@ each node a certificate whose one DNS name is that of the machine.`,
 
 // runController serves until ctx ends.
 func runController(ctx context.Context, o controllerOptions) (err error) {
-	if (o.certificate == "") != (o.key == "") {
-		return volume.Errorf(volume.Invalid, "--certificate and --key: one is useless without the other")
+	if err := checkPair(o.certificate, o.key); err != nil {
+		return err
 	}
 	if o.clientCA != "" && o.certificate == "" {
 		return volume.Errorf(volume.Invalid, "--client-ca: outside of Kubernetes the controller needs a certificate of its own, in --certificate and --key")
@@ -77,7 +75,7 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 		return volume.Errorf(volume.InUse, "--listen %q: %w", o.listen, err)
 	}
 	server, err := driver.New(driver.Config{
-		Endpoint: cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint), Version: version(),
+		Endpoint: endpointOf(o.endpoint, defaultEndpoint), Version: version(),
 		Controller: nodes, Group: nodes, Forwards: true, HTTPAddress: o.http,
 		Nodes: func() int { return len(nodes.Connected()) },
 	})
@@ -102,13 +100,9 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *fleet.Fleet, error) {
 	var c link.ListenerConfig
 	if o.clientCA != "" {
-		text, err := os.ReadFile(o.clientCA)
+		authorities, err := readAuthorities(o.clientCA)
 		if err != nil {
 			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %w", err)
-		}
-		authorities := x509.NewCertPool()
-		if !authorities.AppendCertsFromPEM(text) {
-			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %q has no certificate in PEM", o.clientCA)
 		}
 		nodes := fleet.New(fleet.Config{})
 		return link.ListenerConfig{

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -75,17 +73,17 @@ func runNode(ctx context.Context, o nodeOptions) error {
 	if c.Node != volume.NodeName(o.name) {
 		return volume.Errorf(volume.Invalid, "configuration %q: node: it is %q, and in the cluster this machine is %q: leave the key out", o.config, c.Node, o.name)
 	}
-	if (o.certificate == "") != (o.key == "") {
-		return volume.Errorf(volume.Invalid, "--certificate and --key: one is useless without the other")
+	if err := checkPair(o.certificate, o.key); err != nil {
+		return err
 	}
 	if err := checkControllers(o.controllers); err != nil {
 		return err
 	}
-	serving := driver.Config{Endpoint: cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint), HTTPAddress: o.http}
+	serving := driver.Config{Endpoint: endpointOf(o.endpoint, defaultEndpoint), HTTPAddress: o.http}
 	var registration *node.Registration
 	if o.kubeletDir != "" {
 		socket := filepath.Join(o.kubeletDir, "plugins", volume.DriverName, "csi.sock")
-		serving.Endpoint = cmp.Or(o.endpoint, os.Getenv("CSI_ENDPOINT"), "unix://"+socket)
+		serving.Endpoint = endpointOf(o.endpoint, "unix://"+socket)
 		path, err := driver.SocketPath(serving.Endpoint)
 		if err != nil {
 			return err
@@ -158,14 +156,11 @@ func (o nodeOptions) dialer(address string, server *grpc.Server) link.Dialer {
 
 // tls reads the certificates, which may have changed.
 func (o nodeOptions) tls() (*tls.Config, error) {
-	text, err := os.ReadFile(o.ca)
+	authorities, err := readAuthorities(o.ca)
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{RootCAs: x509.NewCertPool()}
-	if !c.RootCAs.AppendCertsFromPEM(text) {
-		return nil, volume.Errorf(volume.Invalid, "%q has no certificate in PEM", o.ca)
-	}
+	c := &tls.Config{RootCAs: authorities}
 	if o.certificate != "" {
 		pair, err := tls.LoadX509KeyPair(o.certificate, o.key)
 		if err != nil {

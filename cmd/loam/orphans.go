@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,7 +29,7 @@ somebody's data. Volumes of pods (inline ephemeral ones) have no PersistentVolum
 volume that was made a moment ago has none yet: look again before you act on it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			path, err := driver.SocketPath(cmp.Or(endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint))
+			path, err := driver.SocketPath(endpointOf(endpoint, defaultEndpoint))
 			if err != nil {
 				return err
 			}

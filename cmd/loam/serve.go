@@ -35,8 +35,7 @@ Calls that are at work then end before the process does. What is mounted stays m
 			if err != nil {
 				return err
 			}
-			endpoint := cmp.Or(endpoint, os.Getenv("CSI_ENDPOINT"), defaultEndpoint)
-			err = serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpoint, httpAddress)
+			err = serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpointOf(endpoint, defaultEndpoint), httpAddress)
 			if configPath == "" && volume.Is(err, volume.Full) {
 				return fmt.Errorf("%w; this is the default configuration: give --config with a file that asks for less", err)
 			}
@@ -48,6 +47,9 @@ Calls that are at work then end before the process does. What is mounted stays m
 	c.Flags().StringVar(&httpAddress, "http", "", "host:port to serve /metrics, /healthz and /readyz on; off where it is not given")
 	return c
 }
+
+// endpointOf returns the socket that a flag names, else $CSI_ENDPOINT (spec, "Environment Variables"), else the usual one.
+func endpointOf(flag, usual string) string { return cmp.Or(flag, os.Getenv("CSI_ENDPOINT"), usual) }
 
 func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVar(path, "config", "", "configuration file (default: one pool of 50Gi in /var/lib/loam/default)")

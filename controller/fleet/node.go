@@ -166,12 +166,9 @@ func (n *node) list() {
 // everything returns what the node has, and the names of the volumes that it is making.
 func (n *node) everything(ctx context.Context) (has map[thing]bool, making map[string]bool, err error) {
 	has, making = map[thing]bool{}, map[string]bool{}
-	for token, more := "", true; more; {
+	err = pages(func(token string) (next string, err error) {
 		var beside metadata.MD
 		r, err := n.controller.ListVolumes(ctx, &csi.ListVolumesRequest{MaxEntries: pageEntries, StartingToken: token}, grpc.Header(&beside))
-		if err != nil {
-			return nil, nil, err
-		}
 		for _, name := range beside.Get(volume.MetadataMaking) {
 			making[name] = true
 		}
@@ -180,21 +177,43 @@ func (n *node) everything(ctx context.Context) (has map[thing]bool, making map[s
 				has[aVolume(id.Name)] = true
 			}
 		}
-		token, more = r.GetNextToken(), r.GetNextToken() != "" && r.GetNextToken() != token
+		return r.GetNextToken(), err
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	for token, more := "", true; more; {
+	err = pages(func(token string) (next string, err error) {
 		r, err := n.controller.ListSnapshots(ctx, &csi.ListSnapshotsRequest{MaxEntries: pageEntries, StartingToken: token})
-		if err != nil {
-			return nil, nil, err
-		}
 		for _, e := range r.GetEntries() {
 			if id, err := volume.ParseID(e.GetSnapshot().GetSnapshotId()); err == nil {
 				has[aSnapshot(id.Name)] = true
 			}
 		}
-		token, more = r.GetNextToken(), r.GetNextToken() != "" && r.GetNextToken() != token
+		return r.GetNextToken(), err
+	})
+	return has, making, err
+}
+
+// pages calls page with the token of each page in turn, the empty one first, until there is none further. A token
+// that leads to itself ends it too.
+func pages(page func(token string) (next string, err error)) error {
+	for token := ""; ; {
+		next, err := page(token)
+		if err != nil || next == "" || next == token {
+			return err
+		}
+		token = next
 	}
-	return has, making, nil
+}
+
+// noteSnapshots says of the snapshots of a group that they are on the node from now on, or are not.
+func (n *node) noteSnapshots(handles []string, there bool) {
+	for _, handle := range handles {
+		if id, err := volume.ParseID(handle); err == nil {
+			n.contents.note(aSnapshot(id.Name), there)
+		}
+	}
+	n.forgetRoom()
 }
 
 // each does something for every node, some at a time.

@@ -48,12 +48,7 @@ func (f *Fleet) DeleteVolumeGroupSnapshot(ctx context.Context, req *csi.DeleteVo
 	}
 	resp, err := pass(ctx, n, n.group.DeleteVolumeGroupSnapshot, req)
 	if err == nil {
-		for _, handle := range req.GetSnapshotIds() {
-			if id, err := volume.ParseID(handle); err == nil {
-				n.contents.note(aSnapshot(id.Name), false)
-			}
-		}
-		n.forgetRoom()
+		n.noteSnapshots(req.GetSnapshotIds(), false)
 	}
 	return resp, err
 }

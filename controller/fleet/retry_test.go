@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -45,54 +46,39 @@ func TestRetryNeverMakesASecondVolume(t *testing.T) {
 			t.Errorf("it was made %d times", n)
 		}
 	})
-	t.Run("the node answered that it is not sure", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{})
-		nodes["b"].hook(nil, func(method string) error {
-			if strings.HasSuffix(method, "/CreateVolume") {
-				return status.Error(codes.DeadlineExceeded, "it takes a while")
+	// The node has made it, and does not say so.
+	for what, c := range map[string]struct {
+		answer codes.Code
+		retry  *csi.CreateVolumeRequest
+	}{
+		"the node answered that it is not sure": {codes.DeadlineExceeded, request("v")},
+		"the node failed after it had made it":  {codes.Internal, request("v", "a", "b")},
+	} {
+		t.Run(what, func(t *testing.T) {
+			f, nodes := three(t, fleet.Config{})
+			nodes["b"].hook(nil, func(method string) error {
+				if strings.HasSuffix(method, "/CreateVolume") {
+					return status.Error(c.answer, "it says so")
+				}
+				return nil
+			})
+			if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != c.answer {
+				t.Fatal(err)
 			}
-			return nil
-		})
-		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.DeadlineExceeded {
-			t.Fatal(err)
-		}
-		nodes["b"].hook(nil, nil)
-		fill := request("fill", "b") // b has no longer the most room
-		fill.CapacityRange.RequiredBytes = 100 << 20
-		if _, err := f.CreateVolume(t.Context(), fill); err != nil {
-			t.Fatal(err)
-		}
-		if made, err := f.CreateVolume(t.Context(), request("v")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 2 {
-			t.Errorf("there are %d volumes", n)
-		}
-	})
-	t.Run("the node failed after it had made it", func(t *testing.T) {
-		f, nodes := three(t, fleet.Config{})
-		nodes["b"].hook(nil, func(method string) error {
-			if strings.HasSuffix(method, "/CreateVolume") {
-				return status.Error(codes.Internal, "a panic")
+			nodes["b"].hook(nil, nil)
+			fill := request("fill", "b") // b has no longer the most room
+			fill.CapacityRange.RequiredBytes = 100 << 20
+			if _, err := f.CreateVolume(t.Context(), fill); err != nil {
+				t.Fatal(err)
 			}
-			return nil
+			if made, err := f.CreateVolume(t.Context(), c.retry); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
+				t.Errorf("%v, %v", made, err)
+			}
+			if n := count(nodes); n != 2 {
+				t.Errorf("there are %d volumes", n)
+			}
 		})
-		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.Internal {
-			t.Fatal(err)
-		}
-		nodes["b"].hook(nil, nil)
-		fill := request("fill", "b") // b has no longer the most room
-		fill.CapacityRange.RequiredBytes = 100 << 20
-		if _, err := f.CreateVolume(t.Context(), fill); err != nil {
-			t.Fatal(err)
-		}
-		if made, err := f.CreateVolume(t.Context(), request("v", "a", "b")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
-			t.Errorf("%v, %v", made, err)
-		}
-		if n := count(nodes); n != 2 {
-			t.Errorf("there are %d volumes", n)
-		}
-	})
+	}
 	t.Run("the node failed before, and another one is asked for", func(t *testing.T) {
 		f, nodes := three(t, fleet.Config{})
 		nodes["b"].hook(func(_ context.Context, method string) error {

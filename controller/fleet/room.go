@@ -2,8 +2,6 @@ package fleet
 
 import (
 	"context"
-	"maps"
-	"strings"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -20,9 +18,7 @@ type kind struct {
 }
 
 func kindOf(parameters map[string]string, capabilities []*csi.VolumeCapability) kind {
-	const claim = "csi.storage.k8s.io/" // says whose volume it is, which is another one each time
-	own := maps.Clone(parameters)
-	maps.DeleteFunc(own, func(key, _ string) bool { return strings.HasPrefix(key, claim) })
+	own := volume.OwnParameters(parameters) // the others say whose volume it is, which is another one each time
 	req := &csi.GetCapacityRequest{Parameters: own, VolumeCapabilities: capabilities}
 	key, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req) // fails for no message of this type
 	return kind{key: string(key), pool: own[volume.KeyPool], req: req}

@@ -72,12 +72,11 @@ func (f *Fleet) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateVo
 	}
 	resp, err := pass(ctx, n, n.group.CreateVolumeGroupSnapshot, req)
 	if err == nil {
+		var taken []string
 		for _, s := range resp.GetGroupSnapshot().GetSnapshots() {
-			if id, err := volume.ParseID(s.GetSnapshotId()); err == nil {
-				n.contents.note(aSnapshot(id.Name), true)
-			}
+			taken = append(taken, s.GetSnapshotId())
 		}
-		n.forgetRoom()
+		n.noteSnapshots(taken, true)
 	}
 	return resp, err
 }

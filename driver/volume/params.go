@@ -42,6 +42,22 @@ type Parameters struct {
 // MkfsArgs returns the further arguments for mkfs.
 func (p Parameters) MkfsArgs() []string { return strings.Fields(p.MkfsOptions) }
 
+// OwnParameters returns a StorageClass's parameters without those for Kubernetes and its sidecars. They are
+// taken out before a volume is created, and not before somebody asks for room. FSTypeOf reads the one of them
+// that says something of volumes.
+func OwnParameters(raw map[string]string) map[string]string {
+	own := map[string]string{}
+	for key, value := range raw {
+		if !strings.HasPrefix(key, reserved) {
+			own[key] = value
+		}
+	}
+	return own
+}
+
+// FSTypeOf returns the file system that a StorageClass asks for among the sidecars' keys; empty if none.
+func FSTypeOf(raw map[string]string) string { return raw[reserved+"fstype"] }
+
 // ParseParameters reads the parameters of CreateVolume. A key it does not know is refused by name.
 // The kind of its error is Invalid.
 func ParseParameters(raw map[string]string) (Parameters, Claim, error) {

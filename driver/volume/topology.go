@@ -12,7 +12,7 @@ const (
 
 	// ContextEphemeral is the key in the context of an inline ephemeral volume, which lives and dies with
 	// one pod. The kubelet gives it at publishing (podInfoOnMount), and lists of volumes have it as well.
-	ContextEphemeral = "csi.storage.k8s.io/ephemeral"
+	ContextEphemeral = reserved + "ephemeral"
 
 	// MetadataMaking is the gRPC metadata beside a list of volumes in which a node tells a controller the names,
 	// without node and pool, of the volumes that it is making: they may be missing in the list.

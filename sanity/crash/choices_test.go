@@ -157,13 +157,6 @@ func (c *chooser) deleteSnapshot() (operation, bool) {
 func (c *chooser) group() (operation, bool) {
 	pool, _ := one(c, c.where.pools())
 	volumes := c.those(func(v vol) bool { return v.pool == pool && c.canBeCopied(v) })
-	attached := 0
-	volumes = slices.DeleteFunc(volumes, func(v vol) bool {
-		if v.attached {
-			attached++
-		}
-		return v.attached && attached > c.where.groupOfAttached()
-	})
 	c.random.Shuffle(len(volumes), func(i, j int) { volumes[i], volumes[j] = volumes[j], volumes[i] })
 	if len(volumes) == 0 || !c.roomForSnapshots(3) {
 		return operation{}, false

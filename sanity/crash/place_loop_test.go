@@ -2,9 +2,8 @@ package crash_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -31,7 +30,6 @@ const (
 
 func (onLoop) pools() []string           { return []string{ownPool, plainPool} }
 func (onLoop) snapshotsStay(string) bool { return true }
-func (onLoop) groupOfAttached() int      { return 3 }
 func (onLoop) slow(pool string) bool     { return pool == plainPool }
 func (onLoop) most() (int, int)          { return 12, 10 }
 
@@ -136,24 +134,9 @@ func (o onLoop) observe(dir string, s state) error {
 
 // loops returns the loop devices of files below dir, by their names as in /dev.
 func loops(dir string) (map[string]string, error) {
-	paths, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	if err != nil {
-		return nil, err
-	}
-	devices := map[string]string{}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it went away meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		if file := strings.TrimSpace(string(text)); strings.HasPrefix(file, dir+"/") {
-			devices[strings.Split(path, "/")[3]] = file
-		}
-	}
-	return devices, nil
+	devices, err := blockDevices("/sys/block/loop*/loop/backing_file")
+	maps.DeleteFunc(devices, func(_, file string) bool { return !strings.HasPrefix(file, dir+"/") })
+	return devices, err
 }
 
 // describeBlock describes a block device by its name in /sys/block.

@@ -2,12 +2,8 @@ package crash_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -41,9 +37,6 @@ func (onLVM) most() (int, int) { return 6, 4 }
 // snapshotsStay is not so of thick volumes, whose snapshots have only what was written over since.
 func (onLVM) snapshotsStay(name string) bool { return lvmConfigs[name].ThinPool != "" }
 func (onLVM) slow(name string) bool          { return lvmConfigs[name].ThinPool == "" }
-
-// groupOfAttached is 1, for device-mapper suspends one volume at a time.
-func (onLVM) groupOfAttached() int { return 1 }
 
 func (onLVM) open(ctx context.Context, _, name string, machine *host.Host) (pool.Pool, error) {
 	return lvm.Open(ctx, name, nodeName, lvmConfigs[name], machine, host.NewRunner())
@@ -132,26 +125,15 @@ func (o onLVM) observe(_ string, s state) error {
 // logicalVolumes returns the active logical volumes that a driver has made, by what device-mapper calls
 // them, without the parts that they are made of.
 func logicalVolumes() (map[string]string, error) {
-	paths, err := filepath.Glob("/sys/block/dm-*/dm/name")
-	if err != nil {
-		return nil, err
-	}
+	all, err := blockDevices("/sys/block/dm-*/dm/name")
 	devices := map[string]string{}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it went away meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		name := strings.TrimSpace(string(text))
+	for device, name := range all {
 		// LVM activates a thick volume together with its snapshots.
 		part := strings.Contains(name, "_rimage_") || strings.Contains(name, "_rmeta_") || strings.HasSuffix(name, "-real") || strings.HasSuffix(name, "-cow") ||
 			strings.Contains(name, ".s.") || strings.Contains(name, ".g.")
 		if strings.HasPrefix(name, crashGroup+"-loam.") && !part {
-			devices[name] = strings.Split(path, "/")[3]
+			devices[name] = device
 		}
 	}
-	return devices, nil
+	return devices, err
 }

@@ -2,7 +2,11 @@ package crash_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
@@ -16,8 +20,6 @@ type place interface {
 
 	// snapshotsStay reports whether a volume with snapshots can be deleted or expanded.
 	snapshotsStay(pool string) bool
-	// groupOfAttached returns how many attached volumes there may be in a group of snapshots.
-	groupOfAttached() int
 	// slow reports whether a pool copies all bytes, so that it is better not to give it large volumes.
 	slow(pool string) bool
 	// most returns how many volumes and snapshots there may be at once, so that no pool is ever full.
@@ -53,3 +55,23 @@ func placeName(p place) string {
 
 // placeOfDriver is what the driver's process finds out about itself.
 func placeOfDriver() place { return places[os.Getenv(placeVariable)] }
+
+// blockDevices returns what the files of a pattern in /sys/block say, by the names of their devices as in /dev.
+func blockDevices(pattern string) (map[string]string, error) {
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	devices := map[string]string{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went away meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		devices[strings.Split(path, "/")[3]] = strings.TrimSpace(string(text))
+	}
+	return devices, nil
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,15 +76,11 @@ func (l *single) Addr() net.Addr { return l.conn.LocalAddr() }
 
 // once gives a gRPC client its connection, and no second one.
 func once(c *conn) func(context.Context, string) (net.Conn, error) {
-	var mu sync.Mutex
-	given := false
+	var given atomic.Bool
 	return func(context.Context, string) (net.Conn, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if given {
+		if given.Swap(true) {
 			return nil, net.ErrClosed
 		}
-		given = true
 		return c, nil
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -71,7 +72,7 @@ func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release fu
 	}
 	defer done()
 	if c.copies == 0 {
-		if c.attached, err = p.attached(l.name); err != nil {
+		if _, c.attached, err = p.attached(l.name); err != nil {
 			return false, nil, err
 		}
 		if !c.attached {
@@ -84,11 +85,11 @@ func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release fu
 	return c.attached, func(ctx context.Context) error { return p.releaseDevices(ctx, l) }, nil
 }
 
-// attached reports whether a logical volume is active for more than copies.
-func (p *Pool) attached(name string) (bool, error) {
-	_, active, err := p.device(name)
+// attached reports whether a logical volume is active for more than copies, and returns its device.
+func (p *Pool) attached(name string) (host.Mapped, bool, error) {
+	d, active, err := p.device(name)
 	known, _ := p.guess(name) // nobody else sets the tag
-	return active && !known.has(tagCopying), err
+	return d, active && !known.has(tagCopying), err
 }
 
 func (p *Pool) activateForCopy(ctx context.Context, l lv) error {

@@ -58,11 +58,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 // written returns those whose volume may be written to now.
 func (p *Pool) written(members []member) (written []member, err error) {
 	for _, m := range members {
-		d, _, err := p.device(m.volume.name)
-		if err != nil {
-			return nil, err
-		}
-		attached, err := p.attached(m.volume.name)
+		d, attached, err := p.attached(m.volume.name)
 		if err != nil {
 			return nil, err
 		}
