@@ -17,6 +17,7 @@ type deaf struct {
 	listener net.Listener
 	mu       sync.Mutex
 	cut      bool
+	through  []net.Conn
 	sent     bytes.Buffer // by the first who connected
 }
 
@@ -44,6 +45,9 @@ func proxy(t *testing.T, to string) *deaf {
 				continue
 			}
 			t.Cleanup(func() { _, _ = in.Close(), out.Close() })
+			p.mu.Lock()
+			p.through = append(p.through, in, out)
+			p.mu.Unlock()
 			pass := func(from, to net.Conn) {
 				buffer := make([]byte, 4096)
 				for {
@@ -67,6 +71,15 @@ func proxy(t *testing.T, to string) *deaf {
 		}
 	}()
 	return p
+}
+
+// reset ends the connections that there are.
+func (p *deaf) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.through {
+		_ = c.Close()
+	}
 }
 
 func TestDeadPeerIsKnownWithinSeconds(t *testing.T) {
@@ -96,4 +109,36 @@ func TestDeadPeerIsKnownWithinSeconds(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	eventually(t, 5*time.Second, "the node to be gone", func() bool { return r.count() == 0 })
+}
+
+func TestCallsOfANodeThatLeavesAreUnavailable(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	r := listen(t, a, "localhost:0")
+	server, _ := newServer(t)
+	p := proxy(t, r.address)
+	dial(t, a, p.listener.Addr().String(), "n1", server)
+	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	client := healthgrpc.NewHealthClient(r.node("n1"))
+	var called, done sync.WaitGroup
+	for range 30 {
+		called.Add(1)
+		done.Go(func() {
+			_, err := client.Check(t.Context(), &healthgrpc.HealthCheckRequest{})
+			called.Done()
+			for err == nil {
+				_, err = client.Check(t.Context(), &healthgrpc.HealthCheckRequest{})
+			}
+			if status.Code(err) != codes.Unavailable {
+				t.Errorf("a call ended with %v", err)
+			}
+		})
+	}
+	called.Wait()
+	p.reset()
+	done.Wait()
+	eventually(t, 5*time.Second, "the node to be back", func() bool { return r.node("n1") != nil })
+	if _, err := client.Check(t.Context(), &healthgrpc.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a call on what the node had before ended with %v", err)
+	}
 }

@@ -78,6 +78,7 @@ func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffere
 		defer l.all.Done()
 		<-p.ended
 		gone()
+		p.calls.close()
 		_ = client.Close()
 		l.mu.Lock()
 		delete(l.peers, p)
