@@ -6,8 +6,11 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// ThinUsage is how much of an active thin pool is taken, in percent.
-type ThinUsage struct{ Data, Metadata float64 }
+// ThinUsage is how much of an active thin pool is taken, in percent, and how it is.
+type ThinUsage struct {
+	Data, Metadata float64
+	Health         string // as lv_health_status (lvs(8)): empty, "out_of_data" or "metadata_read_only"
+}
 
 // ThinUsage asks device-mapper how full a thin pool is, and reports whether it is active. The name is that of the
 // device with the target "thin-pool". It starts no process and writes nothing.
@@ -30,14 +33,22 @@ func (h *Host) ThinUsage(name string) (ThinUsage, bool, error) {
 	return usage, true, nil
 }
 
-// parseThinStatus reads "<transaction id> <used>/<total metadata blocks> <used>/<total data blocks> ..."
+// parseThinStatus reads "<transaction id> <used>/<total metadata blocks> <used>/<total data blocks> <root> <mode> ..."
 // (Documentation/admin-guide/device-mapper/thin-provisioning.rst). A pool that failed says "Fail" or "Error".
 func parseThinStatus(text string) (ThinUsage, error) {
 	var id, usedMeta, meta, usedData, data uint64
-	if _, err := fmt.Sscanf(text, "%d %d/%d %d/%d", &id, &usedMeta, &meta, &usedData, &data); err != nil || meta == 0 || data == 0 {
+	var root, mode string
+	if _, err := fmt.Sscanf(text, "%d %d/%d %d/%d %s %s", &id, &usedMeta, &meta, &usedData, &data, &root, &mode); err != nil || meta == 0 || data == 0 {
 		return ThinUsage{}, fmt.Errorf("%.64q does not say how much is taken", text)
 	}
-	return ThinUsage{Data: percent(usedData, data), Metadata: percent(usedMeta, meta)}, nil
+	usage := ThinUsage{Data: percent(usedData, data), Metadata: percent(usedMeta, meta)}
+	switch mode {
+	case "ro":
+		usage.Health = "metadata_read_only"
+	case "out_of_data_space":
+		usage.Health = "out_of_data"
+	}
+	return usage, nil
 }
 
 func percent(part, whole uint64) float64 { return float64(part) * 100 / float64(whole) }

@@ -14,7 +14,9 @@ import (
 
 const lvmFioBytes = 512 * volume.MiB
 
-// fio compares a linear volume with the same bytes of the disk that it is on.
+// fio compares a linear volume with the same bytes of the disk that it is on, and with a logical volume that lvcreate made:
+// what the volume has less than the disk and not less than that one is the price of device-mapper, which is high on an
+// emulated processor.
 func (b *lvmBench) fio() (rows []row, err error) {
 	if b.thin {
 		return nil, nil // it lies wherever its blocks were written first
@@ -39,8 +41,19 @@ func (b *lvmBench) fio() (rows []row, err error) {
 	if err := fill(v.Device, lvmFioBytes); err != nil {
 		return nil, err
 	}
+	bare := groupName + "/barefio"
+	if _, err := scratch.LVM("lvcreate", "--yes", "--zero", "n", "--wipesignatures", "n", "--size", fmt.Sprintf("%db", lvmFioBytes), "--name", "barefio", groupName); err != nil {
+		return nil, err
+	}
+	defer func() {
+		_, removeErr := scratch.LVM("lvremove", "--force", bare)
+		err = errors.Join(err, removeErr)
+	}()
+	if err := fill("/dev/"+bare, lvmFioBytes); err != nil {
+		return nil, err
+	}
 	size := fmt.Sprintf("--size=%d", lvmFioBytes)
-	sides := [][]string{{"--filename=" + v.Device, size}, {"--filename=" + b.disk, size, fmt.Sprintf("--offset=%d", offset)}}
+	sides := [][]string{{"--filename=" + v.Device, size}, {"--filename=" + b.disk, size, fmt.Sprintf("--offset=%d", offset)}, {"--filename=/dev/" + bare, size}}
 	for _, j := range jobs {
 		got := make([][]float64, len(sides))
 		for round := range 2*fioRounds + 1 {
@@ -53,11 +66,13 @@ func (b *lvmBench) fio() (rows []row, err error) {
 				got[side] = append(got[side], bytes)
 			}
 		}
-		ours, raw := middle(got[0]), middle(got[1])
-		rows = append(rows, row{
-			what: "fio, linear volume / raw disk: " + j.name, bound: ">= 0.99", met: ours/raw >= 0.99,
-			figure: fmt.Sprintf("%.2f (%.1f / %.1f MB/s)", ours/raw, ours/1e6, raw/1e6),
-		})
+		for i, against := range []string{"raw disk", "bare logical volume"} {
+			ours, theirs := middle(got[0]), middle(got[i+1])
+			rows = append(rows, row{
+				what: "fio, linear volume / " + against + ": " + j.name, bound: ">= 0.99", met: ours/theirs >= 0.99,
+				figure: fmt.Sprintf("%.2f (%.1f / %.1f MB/s)", ours/theirs, ours/1e6, theirs/1e6),
+			})
+		}
 	}
 	return rows, nil
 }

@@ -25,20 +25,6 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	if copied.onlyCopied() {
 		return "", volume.Errorf(volume.Busy, "volume %q is being copied from, and can be attached when that has ended: ask again", id)
 	}
-	_, active, err := p.device(name)
-	if err != nil {
-		return "", err
-	}
-	known, likely := p.guess(name)
-	if !active && (!likely || (known.has(tagReady) && !known.has(tagCopying))) {
-		device, err := p.activate(ctx, name, readOnly, tagVolume+id.String(), tagReady)
-		if err == nil && device != "" {
-			return device, nil
-		}
-		if err != nil && !isExit(err) {
-			return "", err
-		}
-	}
 	v, l, err := p.find(ctx, id)
 	switch {
 	case err != nil:
@@ -149,7 +135,6 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	if _, err := p.lvm(ctx, args...); err != nil {
 		return errors.Join(p.explain(err, nil, 0), p.deactivate(ctx, l.name, identity))
 	}
-	p.retag(l.name, []string{wipedTag(from)}, []string{tagReady})
 	return nil
 }
 
@@ -163,8 +148,8 @@ func (p *Pool) makeReady(ctx context.Context, id volume.ID, l lv) error {
 		return err
 	}
 	defer done()
-	if known, likely := p.guess(l.name); likely && known.has(tagReady) {
-		return nil // another copy saw to it
+	if _, l, err = p.find(ctx, id); err != nil || l.has(tagReady) {
+		return err // another copy may have seen to it
 	}
 	if err := p.prepare(ctx, id, l); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
 	from, made, err := p.planCopy(ctx, spec)
 	if err != nil {
-		return volume.Volume{}, p.orExists(ctx, spec, err)
+		return volume.Volume{}, err
 	}
 	identity, cost := tagVolume+spec.ID.String(), p.cost(made.size)
 	last := len(made.tags) - 1
@@ -38,7 +38,6 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	if _, err := p.lvm(ctx, change...); err != nil {
 		return p.made(ctx, spec, 0, err)
 	}
-	p.learn(made)
 	return p.volume(made)
 }
 

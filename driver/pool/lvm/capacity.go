@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -14,6 +13,7 @@ import (
 type room struct {
 	total, free, largest int64
 	trouble              string // why it is not healthy, empty where it is
+	broken               bool   // so that nothing can be made, whatever is free
 }
 
 // What a thin pool needs of its metadata for each chunk that is mapped: a leaf of its B-tree has 252
@@ -97,8 +97,11 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	case g.missing > 0:
 		r.free = 0
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+	case t.health == "metadata_read_only":
+		r.free, r.broken = 0, true
+		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: detach all of its volumes, and the next attach has it checked and repaired", t.name)
 	case t.health != "":
-		r.free = 0
+		r.free, r.broken = 0, t.health != "out_of_data"
 		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.name, t.health)
 	case t.data >= nearlyFull && taken > t.size:
 		r.free = 0
@@ -133,6 +136,9 @@ func (p *Pool) cost(size volume.Size) int64 {
 }
 
 func (p *Pool) full(r room, cost int64) error {
+	if r.broken {
+		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
+	}
 	extent := p.unit() / volume.Size(p.shape.data)
 	text := fmt.Sprintf("%s at most can be made, %s asked", p.bytes(r.largest, extent), p.bytes(cost, extent))
 	if r.trouble != "" {
@@ -178,14 +184,9 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 type space struct {
 	sync.Mutex
 	ended  sync.Cond
-	at     int       // how many commands are giving out space
-	making int64     // what those take
-	budget int64     // what may be given out without looking again
-	seen   time.Time // when budget was the truth
+	at     int   // how many commands are giving out space
+	making int64 // what those take
 }
-
-// budgetAge is for how long others are trusted not to have taken space meanwhile.
-const budgetAge = 10 * time.Second
 
 // take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
 // it is not free. A pool of thick volumes without a reserve leaves that to LVM.
@@ -196,30 +197,26 @@ func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
 		s.Unlock()
 		return err
 	}
-	s.at, s.making, s.budget = s.at+1, s.making+cost, s.budget-cost
+	s.at, s.making = s.at+1, s.making+cost
 	s.Unlock()
 	err := do()
 	s.Lock()
 	defer s.Unlock()
 	s.at, s.making = s.at-1, s.making-cost
-	if err != nil {
-		s.budget = 0
-	}
 	s.ended.Broadcast()
 	return err
 }
 
-// afford is called with p.space held. What is being made may be in a report already or not, so it is taken
+// afford is called with p.space held. What is being made may be in the metadata already or not, so it is taken
 // off; a pool that seems full for that is looked at again when nothing is being made.
 func (p *Pool) afford(ctx context.Context, cost int64) error {
 	s := &p.space
-	counts := p.thin() || p.config.ReserveBytes != 0 || p.config.ReservePercent != 0
-	if !counts || (cost <= s.budget && time.Since(s.seen) < budgetAge) {
+	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
 		return nil
 	}
 	for {
 		making := s.making
-		g, err := p.look(ctx)
+		g, err := p.stored(ctx)
 		if err != nil {
 			return err
 		}
@@ -227,9 +224,8 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		if err != nil {
 			return err
 		}
-		s.budget, s.seen = r.largest-making, time.Now()
 		switch {
-		case cost <= s.budget:
+		case cost <= r.largest-making:
 			return nil
 		case making == 0 || cost > r.largest:
 			return p.full(r, cost)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,10 @@ const (
 // settings suit a machine or container without udev and LVM's daemons, and do no harm with them. LVM's copies of the metadata
 // in /etc/lvm would be lost with a container, and are a file more with each command.
 const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
+
+// checkThin has LVM check the metadata of a thin pool whenever it activates it. With the flag, a pool that a failed write
+// made read-only can be written to again where the check finds nothing wrong; that is LVM's default, and not Debian's.
+const checkThin = `global/thin_check_options=["-q","--clear-needs-check-flag"]`
 
 // discard has LVM discard what it removes, where the disks can.
 const discard = "devices/issue_discards=1"
@@ -54,6 +57,9 @@ func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([
 	timeout := commandTimeout
 	if args[0] == "lvremove" {
 		timeout = removeTimeout
+	}
+	if p.thin() {
+		further = checkThin + " " + further
 	}
 	all := []string{args[0], "--config", strings.TrimSpace(settings + " " + further)}
 	if len(disks) > 0 {
@@ -90,6 +96,24 @@ func (p *Pool) keepReadOnly(lvs ...string) (string, error) {
 		}
 	}
 	return p.readOnlyList(readOnly...), nil
+}
+
+// keepReadOnlyAll is keepReadOnly of all that is in the pool.
+func (p *Pool) keepReadOnlyAll(ctx context.Context) (string, error) {
+	if p.thin() {
+		return "", nil
+	}
+	g, err := p.stored(ctx)
+	if err != nil {
+		return "", err
+	}
+	var ours []string
+	for _, l := range g.lvs {
+		if p.ours(l) {
+			ours = append(ours, l.name)
+		}
+	}
+	return p.keepReadOnly(ours...)
 }
 
 // readOnlyList returns the setting that makes LVM activate logical volumes read-only, without
@@ -188,8 +212,8 @@ func isExit(err error) bool {
 	return errors.As(err, &exit)
 }
 
-// remember keeps what was seen last, to try first what is likely. Nothing is answered from it that was
-// not confirmed by a command.
+// remember keeps which disks the group has, so that LVM need not look at others, and its extent size. Both are
+// looked at again where they do not do.
 func (p *Pool) remember(g *group) {
 	p.seen.Lock()
 	defer p.seen.Unlock()
@@ -200,52 +224,10 @@ func (p *Pool) remember(g *group) {
 			p.disks = append(p.disks, d.name)
 		}
 	}
-	p.known = map[string]lv{}
-	for _, l := range g.lvs {
-		if p.ours(l) {
-			p.known[l.name] = l
-		}
-	}
 }
 
 func (p *Pool) scanned() []string {
 	p.seen.Lock()
 	defer p.seen.Unlock()
 	return slices.Clone(p.disks)
-}
-
-func (p *Pool) guess(name string) (lv, bool) {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	l, ok := p.known[name]
-	return l, ok
-}
-
-func (p *Pool) knownNames() []string {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	return slices.Sorted(maps.Keys(p.known))
-}
-
-func (p *Pool) learn(l lv) {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	p.known[l.name] = l
-}
-
-// retag keeps up with tags that were exchanged.
-func (p *Pool) retag(name string, gone, added []string) {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	if l, ok := p.known[name]; ok {
-		l.tags = slices.DeleteFunc(slices.Clone(l.tags), func(tag string) bool { return slices.Contains(gone, tag) })
-		l.tags = append(l.tags, added...)
-		p.known[name] = l
-	}
-}
-
-func (p *Pool) forget(name string) {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	delete(p.known, name)
 }

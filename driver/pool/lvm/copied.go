@@ -72,7 +72,7 @@ func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release fu
 	}
 	defer done()
 	if c.copies == 0 {
-		if _, c.attached, err = p.attached(l.name); err != nil {
+		if _, c.attached, err = p.attached(ctx, l.name); err != nil {
 			return false, nil, err
 		}
 		if !c.attached {
@@ -86,16 +86,22 @@ func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release fu
 }
 
 // attached reports whether a logical volume is active for more than copies, and returns its device.
-func (p *Pool) attached(name string) (host.Mapped, bool, error) {
+func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, error) {
 	d, active, err := p.device(name)
-	known, _ := p.guess(name) // nobody else sets the tag
-	return d, active && !known.has(tagCopying), err
+	if err != nil || !active {
+		return d, false, err
+	}
+	g, err := p.stored(ctx)
+	if err != nil {
+		return d, false, err
+	}
+	l, _ := g.find(name)
+	return d, !l.has(tagCopying), nil
 }
 
 func (p *Pool) activateForCopy(ctx context.Context, l lv) error {
 	identity := p.identity(l)
 	tag := slices.Concat([]string{"lvchange"}, addTags(tagCopying), p.only(l.name, identity))
-	p.retag(l.name, nil, []string{tagCopying})
 	_, err := p.lvm(ctx, tag...)
 	if err == nil {
 		var device string
@@ -133,7 +139,6 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 	if _, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagCopying), p.only(name, identity))...); err != nil {
 		return p.explain(err, nil, 0)
 	}
-	p.retag(name, []string{tagCopying}, nil)
 	return nil
 }
 

@@ -16,11 +16,11 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	}
 	source, err := p.source(ctx, *spec.Source)
 	if err != nil {
-		return volume.Volume{}, p.orExists(ctx, spec, err)
+		return volume.Volume{}, err
 	}
 	size, err := spec.PickSize(source.size, p.unit(), p.unit())
 	if err != nil {
-		return volume.Volume{}, p.orExists(ctx, spec, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err))
+		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
 	tags, err := recordTags(spec.Record())
 	if err != nil {
@@ -35,16 +35,15 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 		return p.copyLarger(ctx, spec.ID, source.name, made)
 	})
 	if err == nil {
-		p.learn(made)
 		return p.volume(made)
 	}
-	if isExit(err) { // perhaps because what was remembered of the source is not so any more
+	if isExit(err) { // perhaps because the source is gone
 		g, lookErr := p.look(ctx)
 		if lookErr == nil {
 			_, lookErr = p.sourceIn(g, *spec.Source)
 		}
 		if lookErr != nil {
-			return volume.Volume{}, p.orExists(ctx, spec, lookErr)
+			return volume.Volume{}, lookErr
 		}
 	}
 	return p.made(ctx, spec, cost, err)
@@ -67,19 +66,12 @@ func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made
 	return err // half made: that is seen to where it is looked at
 }
 
-// source finds what to copy, by what is remembered of it if anything is.
+// source finds what to copy.
 func (p *Pool) source(ctx context.Context, s volume.Source) (lv, error) {
 	if !p.owns(s.ID) {
 		return lv{}, p.missing(s.ID)
 	}
-	what := forVolume
-	if s.Kind == volume.FromSnapshot {
-		what = forSnapshot
-	}
-	if l, likely := p.guess(p.lvName(what, s.ID.Name)); likely && !l.has(tagMaking) {
-		return l, nil
-	}
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return lv{}, err
 	}

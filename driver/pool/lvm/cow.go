@@ -60,9 +60,6 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable boo
 		}
 	}
 	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.tags...), []string{p.config.VolumeGroup + "/" + origin})...)
-	if err != nil {
-		p.forget(origin) // it may have a snapshot now
-	}
 	return err
 }
 
@@ -76,18 +73,6 @@ func (l lv) isCOW() bool { return l.is(attrType, 's') || l.is(attrType, 'S') }
 // only while it is active.
 func (l lv) invalid() bool {
 	return l.isCOW() && (l.is(attrState, 'I') || l.is(attrState, 'S'))
-}
-
-// seemsOrigin is isOrigin by what was seen and done last.
-func (p *Pool) seemsOrigin(name string) bool {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	for _, l := range p.known {
-		if l.origin == name && !p.thin() {
-			return true
-		}
-	}
-	return p.known[name].isOrigin()
 }
 
 // hasSnapshots is the error for what cannot be done with a volume that has snapshots.

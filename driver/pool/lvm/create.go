@@ -14,21 +14,19 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if !p.owns(spec.ID) {
 		return volume.Volume{}, p.missing(spec.ID)
 	}
-	if _, likely := p.guess(p.lvName(forVolume, spec.ID.Name)); likely {
-		v, err := p.Get(ctx, spec.ID)
-		if err == nil {
-			return v, v.Fits(spec)
-		}
-		if !volume.Is(err, volume.NotFound) {
-			return volume.Volume{}, err
-		}
+	v, err := p.Get(ctx, spec.ID)
+	if err == nil {
+		return v, v.Fits(spec)
+	}
+	if !volume.Is(err, volume.NotFound) {
+		return volume.Volume{}, err
 	}
 	if spec.Source != nil {
 		return p.copy(ctx, spec)
 	}
 	size, err := spec.PickSize(0, p.unit(), p.unit())
 	if err != nil {
-		return volume.Volume{}, p.orExists(ctx, spec, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err))
+		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
 	tags, err := recordTags(spec.Record())
 	if err != nil {
@@ -69,7 +67,6 @@ func (p *Pool) make(ctx context.Context, spec volume.Spec, made lv, command []st
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
 	}
-	p.learn(made)
 	return p.volume(made)
 }
 
@@ -94,12 +91,4 @@ func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed er
 		return v, err
 	}
 	return v, v.Fits(spec)
-}
-
-// orExists returns err, unless the volume is there: then that does not fit is what there is to say.
-func (p *Pool) orExists(ctx context.Context, spec volume.Spec, err error) error {
-	if v, getErr := p.Get(ctx, spec.ID); getErr == nil {
-		return v.Fits(spec)
-	}
-	return err
 }

@@ -59,13 +59,12 @@ func (p *Pool) remove(ctx context.Context, name, identity string) error {
 
 // lvremove removes the logical volume that is selected, and reports whether there was one.
 func (p *Pool) lvremove(ctx context.Context, name, identity string, only []string) (bool, error) {
-	readOnly, err := p.keepReadOnly(p.knownNames()...) // the volume of a snapshot is loaded anew
+	readOnly, err := p.keepReadOnlyAll(ctx) // the volume of a snapshot is loaded anew
 	if err != nil {
 		return false, err
 	}
 	out, err := p.lvmWith(ctx, strings.TrimSpace(discard+" "+readOnly), append([]string{"lvremove", "--force"}, only...)...)
 	if err == nil {
-		p.forget(name)
 		return did(out), nil
 	}
 	g, lookErr := p.look(ctx)

@@ -17,16 +17,6 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	if !p.owns(id) {
 		return volume.Volume{}, p.missing(id)
 	}
-	name := p.lvName(forVolume, id.Name)
-	if l, likely := p.guess(name); likely && l.has(tagVolume+id.String()) && !p.seemsOrigin(name) {
-		if v, err := p.volume(l); err == nil {
-			if size, err := v.Grown(asked, p.unit()); err == nil && size > v.Size {
-				if err := p.extend(ctx, id, l, size); err == nil || !isExit(err) {
-					return p.extended(id, l, size, err)
-				}
-			}
-		}
-	}
 	v, l, err := p.find(ctx, id)
 	if err != nil {
 		return volume.Volume{}, err
@@ -36,7 +26,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return v, err
 	}
 	if l.isOrigin() { // LVM would do it, to a detached one, and its snapshots could overflow then
-		g, err := p.look(ctx)
+		g, err := p.stored(ctx)
 		if err != nil {
 			return volume.Volume{}, err
 		}
@@ -54,16 +44,11 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 
 // extended returns the volume after it was extended.
 func (p *Pool) extended(id volume.ID, l lv, size volume.Size, err error) (volume.Volume, error) {
-	p.forget(l.name) // its tags have changed, too
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	l.size = size
-	v, err := p.volume(l)
-	if err == nil && (p.thin() || v.Attached() || p.config.Wipe == WipeNone) {
-		p.learn(l)
-	}
-	return v, err
+	return p.volume(l)
 }
 
 // extend gives a logical volume its new size.
@@ -149,7 +134,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err er
 	}
 	var g *group
 	if err == nil {
-		g, err = p.look(ctx)
+		g, err = p.stored(ctx)
 	}
 	// Not discarded: they have to stay zeros.
 	if removeErr := p.removeKept(ctx, spare.name, identity); err == nil {
@@ -161,7 +146,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err er
 	ranges = p.extentsOf(g, spare.name)
 	// Without ranges LVM would take any extents, which nobody has wiped.
 	if got, want := countExtents(ranges), int64(spare.size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
-		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and the report shows %d of them", want, spare.name, got)
+		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and %d of them are found", want, spare.name, got)
 	}
 	return ranges, nil
 }

@@ -74,7 +74,7 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error
 	if !p.owns(id) {
 		return volume.Volume{}, lv{}, p.missing(id)
 	}
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return volume.Volume{}, lv{}, err
 	}
@@ -129,9 +129,9 @@ func markOf(l lv) volume.Mark {
 	}
 }
 
-// List reads all volumes in one report.
+// List reads the tags of all logical volumes.
 func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,6 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		only[1] += " && (" + strings.Join(marks, " || ") + ")"
 		out, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, addTags(to...), delTags(from...), only)...)
 		if err == nil && did(out) {
-			p.retag(name, from, to)
 			return nil
 		}
 		if err != nil && !isExit(err) {

@@ -12,7 +12,7 @@ import (
 // createGroup takes the snapshots of a group one after the other, and then at one instant those of volumes that can
 // be written to (instant.go). Until that is done, they carry the tag of what is half made.
 func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 		}
 		return p.tagGroup(ctx, spec.ID.Name, delTags(tagMaking))
 	})
-	after, lookErr := p.look(ctx)
+	after, lookErr := p.stored(ctx)
 	if lookErr != nil {
 		return nil, errors.Join(p.explain(err, nil, cost), lookErr)
 	}
@@ -118,7 +118,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}

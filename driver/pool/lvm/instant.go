@@ -21,7 +21,7 @@ import (
 
 // atOneInstant does that.
 func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
-	written, err := p.written(members)
+	written, err := p.written(ctx, members)
 	if err != nil || len(written) < 2 {
 		return err
 	}
@@ -56,9 +56,9 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 }
 
 // written returns those whose volume may be written to now.
-func (p *Pool) written(members []member) (written []member, err error) {
+func (p *Pool) written(ctx context.Context, members []member) (written []member, err error) {
 	for _, m := range members {
-		d, attached, err := p.attached(m.volume.name)
+		d, attached, err := p.attached(ctx, m.volume.name)
 		if err != nil {
 			return nil, err
 		}

@@ -6,8 +6,8 @@
 // without our tags is not ours, and is neither listed nor touched. Logical volumes are active only while
 // they are attached, and never activated when the machine starts.
 //
-// A command that changes something is tried first, and the group is only looked at where that does not
-// do: what is remembered of the last report tells what to try, and decides nothing.
+// What is there is read from the metadata on the disks, without a process (stored.go); LVM itself is asked for what
+// only it and the kernel know, and where a command did not do what it was to do.
 package lvm
 
 import (
@@ -21,6 +21,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -35,12 +36,12 @@ type Pool struct {
 	machine    *host.Host
 	runner     host.Runner
 	flushDisk  func(path string) error
+	onDisk     metadata.Reader
 	lock       *os.File // nil while only inspected
 
 	seen   sync.Mutex
 	disks  []string // of the group, when it was last seen
 	extent volume.Size
-	known  map[string]lv // ours, by name, when they were last seen
 
 	looks   sync.Mutex
 	next    *looking   // not begun yet
@@ -112,7 +113,7 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	}
 	p := &Pool{
 		name: name, node: node, config: c, shape: c.shape(), machine: machine, runner: runner, flushDisk: host.FlushDevice,
-		known: map[string]lv{},
+		onDisk: metadata.Reader{Open: openDirect},
 	}
 	p.space.ended.L = &p.space.Mutex
 	p.copies.of = map[string]*copied{}

@@ -124,8 +124,12 @@ func open(t *testing.T, c lvm.Config, r host.Runner) pool.Pool {
 	return p
 }
 
-// empty closes the pool and removes all that is in it.
+// empty closes the pool and removes all that is in it, after a look whether what is read from the disks is what LVM says.
 func empty(t *testing.T, p pool.Pool) {
+	stored, reported, err := lvm.StoredAndReported(context.Background(), p)
+	if err != nil || stored != reported {
+		t.Errorf("%v: on the disks is\n%s\nand LVM reports\n%s", err, stored, reported)
+	}
 	_ = p.Close() // a test may have done it
 	runLVM(t, "lvremove", "--force", "--select", `lv_name=~"^loam"`, vg)
 }

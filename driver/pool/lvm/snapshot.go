@@ -23,22 +23,19 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 		return p.createGroup(ctx, spec)
 	}
 	name := p.lvName(forSnapshot, spec.ID.Name)
-	origin, likely := p.guess(p.lvName(forVolume, spec.Volumes[0].Name))
-	_, exists := p.guess(name)
-	if !likely || exists || !origin.has(tagReady) {
-		g, err := p.look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if taken, err := p.existing(g, spec); err != nil || len(taken) > 0 {
-			return taken, err
-		}
-		if origin, err = p.origin(g, spec.Volumes[0]); err != nil {
-			return nil, err
-		}
-		if err := p.makeReady(ctx, spec.Volumes[0], origin); err != nil {
-			return nil, err
-		}
+	g, err := p.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if taken, err := p.existing(g, spec); err != nil || len(taken) > 0 {
+		return taken, err
+	}
+	origin, err := p.origin(g, spec.Volumes[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := p.makeReady(ctx, spec.Volumes[0], origin); err != nil {
+		return nil, err
 	}
 	s, err := p.snapshotOf(spec.Volumes[0], origin, name, time.Now(), tagSnapshot+spec.ID.String(), tagReady)
 	if err != nil {
@@ -48,7 +45,6 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 	if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, origin.name, s, false) }); err != nil {
 		return p.taken(ctx, spec, cost, err)
 	}
-	p.learn(s)
 	taken, err := p.snapshot(s)
 	return []volume.Snapshot{taken}, err
 }
@@ -137,7 +133,7 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 	if !p.owns(id) {
 		return volume.Snapshot{}, p.missing(id)
 	}
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
@@ -158,9 +154,9 @@ func (p *Pool) findSnapshot(g *group, id volume.ID) (lv, error) {
 	return lv{}, p.missing(id)
 }
 
-// ListSnapshots reads all snapshots in one report.
+// ListSnapshots reads the tags of all logical volumes.
 func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]volume.Snapshot, error) {
-	g, err := p.look(ctx)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return nil, err
 	}

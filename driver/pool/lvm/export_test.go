@@ -1,0 +1,49 @@
+package lvm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/pool"
+)
+
+// StoredAndReported returns what the pool reads from the disks, and what LVM reports, as texts that have to be the same.
+func StoredAndReported(ctx context.Context, opened pool.Pool) (stored, reported string, err error) {
+	p := opened.(*Pool)
+	vg, err := p.onDisk.Read(p.scanned())
+	if err != nil {
+		return "", "", err
+	}
+	g, err := p.look(ctx)
+	return p.comparable(groupOf(vg)), p.comparable(g), err
+}
+
+// comparable writes down what of a group the pool takes from either.
+func (p *Pool) comparable(g *group) string {
+	var b strings.Builder
+	var lines []string
+	fmt.Fprintf(&b, "%s %d %q\n", g.name, g.extent, g.tags)
+	for _, d := range slices.SortedFunc(slices.Values(g.disks), func(a, b disk) int { return cmp.Compare(a.name, b.name) }) {
+		fmt.Fprintf(&b, "%+v\n", d)
+	}
+	for _, l := range slices.SortedFunc(slices.Values(g.lvs), func(a, b lv) int { return cmp.Compare(a.name, b.name) }) {
+		if strings.HasPrefix(l.name, "[") {
+			continue // of a hidden one nothing is taken
+		}
+		kind := strings.NewReplacer("R", "r", "O", "o", "S", "s").Replace(l.attr[:1]) // those are states of the same
+		fmt.Fprintf(&b, "%s %s%s size %d cow %d pool %q origin %q metadata %d %q\n", l.name, kind, l.attr[1:2], l.size, l.cow, l.pool, l.origin, l.metaBytes, slices.Sorted(slices.Values(l.tags)))
+		if p.thin() && l.name == p.config.ThinPool {
+			i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == l.name })
+			fmt.Fprintf(&b, "chunk %d\n", g.segments[i].chunk)
+		}
+	}
+	for _, s := range g.segments {
+		if len(s.ranges) > 0 && strings.HasPrefix(s.ranges[0], "/") { // on disks, not on hidden logical volumes
+			lines = append(lines, fmt.Sprintf("%s on %q", s.lv, s.ranges))
+		}
+	}
+	return b.String() + strings.Join(slices.Sorted(slices.Values(lines)), "\n")
+}

@@ -1,0 +1,73 @@
+package metadata
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// The sample has a volume with a copy-on-write snapshot, a striped one that has grown, a RAID 1, and a thin pool with a
+// volume and a snapshot.
+func TestAGroupIsRead(t *testing.T) {
+	top, err := parse([]byte(sample(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := volumeGroup(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Name != "vg0" || g.SeqNo != 15 || g.ExtentBytes != 1<<20 || len(g.Disks) != 2 || len(g.LVs) != 15 {
+		t.Errorf("the group is %s, number %d, with extents of %d, %d disks and %d logical volumes", g.Name, g.SeqNo, g.ExtentBytes, len(g.Disks), len(g.LVs))
+	}
+	for i, want := range []PhysicalVolume{
+		{Name: "pv0", ID: sampleDisks[0], Allocatable: true, Extents: 1023, Allocated: 76},
+		{Name: "pv1", ID: sampleDisks[1], Allocatable: true, Extents: 1023, Allocated: 19},
+	} {
+		if g.Disks[i] != want {
+			t.Errorf("disk %d is %+v, want %+v", i, g.Disks[i], want)
+		}
+	}
+	for name, want := range map[string]string{
+		"loam.fast.v.a":   `visible true, writable true, 8 extents, ["loam.storage/volume=n1/fast/a"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:0 Extents:8}]}]`,
+		"loam.fast.s.s":   `visible false, writable false, 9 extents, ["snap"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:8 Extents:9}]}]`,
+		"snapshot0":       `visible true, writable true, 8 extents, [], [{Type:snapshot Origin:loam.fast.v.a COWStore:loam.fast.s.s ThinPool: Metadata: ChunkBytes:4096 Stripes:[]}]`,
+		"striped":         `visible true, writable true, 12 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:17 Extents:4} {Disk:pv1 First:0 Extents:4}]} {Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:74 Extents:2} {Disk:pv1 First:17 Extents:2}]}]`,
+		"mirror":          `visible true, writable true, 4 extents, [], [{Type:raid1 Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[]}]`,
+		"mirror_rimage_1": `visible false, writable true, 4 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv1 First:5 Extents:4}]}]`,
+		"tp":              `visible true, writable true, 40 extents, [], [{Type:thin-pool Origin: COWStore: ThinPool: Metadata:tp_tmeta ChunkBytes:65536 Stripes:[]}]`,
+		"loam.thin.v.b":   `visible true, writable true, 16 extents, [], [{Type:thin Origin: COWStore: ThinPool:tp Metadata: ChunkBytes:0 Stripes:[]}]`,
+		"loam.thin.s.c":   `visible true, writable false, 16 extents, [], [{Type:thin Origin:loam.thin.v.b COWStore: ThinPool:tp Metadata: ChunkBytes:0 Stripes:[]}]`,
+	} {
+		i := slices.IndexFunc(g.LVs, func(l LogicalVolume) bool { return l.Name == name })
+		if i < 0 {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		l := g.LVs[i]
+		if got := fmt.Sprintf("visible %t, writable %t, %d extents, %q, %+v", l.Visible, l.Writable, l.Extents, l.Tags, l.Segments); got != want {
+			t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+func TestTextsAreRead(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                   "map[]",
+		"# nothing\n":                        "map[]",
+		`a = 1 b="x" # rest`:                 "map[a:1 b:x]",
+		`a { b { c = [] } d=-7 }`:            "map[a:map[b:map[c:[]] d:-7]]",
+		"l = [\n\"a, b\", 2,\n\"\\\"\\\\\"]": `map[l:[a, b 2 "\]]`,
+	} {
+		if got, err := parse([]byte(text)); err != nil || fmt.Sprint(map[string]any(got)) != want {
+			t.Errorf("%q: %v, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"a", "a =", "a = x", `a = "x`, `a = "x\`, "a {", "a = [1", "a = [1 2]", "}", "= 1", "a = 1.5", deep} {
+		if got, err := parse([]byte(text)); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+const deep = "a{a{a{a{a{a{a{a{a{a{a{a{a{a{a{a{a{a{}}}}}}}}}}}}}}}}}}"

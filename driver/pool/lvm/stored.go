@@ -1,0 +1,115 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(path) }
+
+// stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
+// lv_attr only type and permission are known then; the rest is '?'. Of the thin pool it is known, from device-mapper,
+// how full it is. Where the disks cannot be read in this way, LVM is asked.
+func (p *Pool) stored(ctx context.Context) (*group, error) {
+	disks := p.scanned()
+	if len(disks) == 0 {
+		return p.look(ctx)
+	}
+	vg, err := p.onDisk.Read(disks)
+	if err == nil && vg.Name != p.config.VolumeGroup {
+		err = volume.Errorf(volume.Unavailable, "its name is %q now", vg.Name)
+	}
+	if err != nil { // other disks, damage, a format that is not known here: LVM knows more
+		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", p.name, "why", err)
+		return p.look(ctx)
+	}
+	g := groupOf(vg)
+	if p.thin() {
+		usage, _, err := p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
+		if err != nil { // a pool that has failed says no numbers
+			return p.look(ctx)
+		}
+		for i := range g.lvs {
+			if g.lvs[i].name == p.config.ThinPool {
+				g.lvs[i].data, g.lvs[i].metadata, g.lvs[i].health = usage.Data, usage.Metadata, usage.Health
+			}
+		}
+		p.noticeUsage(g)
+	}
+	return g, nil
+}
+
+// groupOf is what a report would show of the metadata.
+func groupOf(vg *metadata.VolumeGroup) *group {
+	g := &group{name: vg.Name, extent: volume.Size(vg.ExtentBytes), tags: vg.Tags}
+	paths := map[string]string{}
+	for _, d := range vg.Disks {
+		paths[d.Name] = d.Path
+		g.disks = append(g.disks, disk{name: d.Path, allocatable: d.Allocatable, extents: d.Extents, free: d.Extents - d.Allocated})
+	}
+	sizes := map[string]volume.Size{}
+	origins := map[string]string{} // by the copy-on-write snapshot
+	isOrigin := map[string]bool{}
+	for _, l := range vg.LVs {
+		sizes[l.Name] = volume.Size(l.Extents * vg.ExtentBytes)
+		for _, s := range l.Segments {
+			if s.COWStore != "" {
+				origins[s.COWStore], isOrigin[s.Origin] = s.Origin, true
+			}
+		}
+	}
+	for _, l := range vg.LVs {
+		if len(l.Segments) == 0 || l.Segments[0].COWStore != "" { // that only joins a snapshot to its volume
+			continue
+		}
+		first := l.Segments[0]
+		found := lv{name: l.Name, size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata]}
+		letter := letterOf(first.Type)
+		if origin, ok := origins[l.Name]; ok {
+			letter, found.origin = "s", origin
+			found.size, found.cow = sizes[origin], found.size
+		} else {
+			if isOrigin[l.Name] {
+				letter = "o"
+			}
+			if !l.Visible {
+				found.name = "[" + l.Name + "]"
+			}
+		}
+		permission := "r"
+		if l.Writable {
+			permission = "w"
+		}
+		found.attr = letter + permission + strings.Repeat("?", 8)
+		g.lvs = append(g.lvs, found)
+		for _, s := range l.Segments {
+			seg := segment{lv: found.name, chunk: volume.Size(s.ChunkBytes)}
+			for _, stripe := range s.Stripes {
+				seg.ranges = append(seg.ranges, fmt.Sprintf("%s:%d-%d", paths[stripe.Disk], stripe.First, stripe.First+stripe.Extents-1))
+			}
+			g.segments = append(g.segments, seg)
+		}
+	}
+	return g
+}
+
+// letterOf is the letter in lv_attr of a logical volume whose segments are of that type, where it means something here.
+func letterOf(segmentType string) string {
+	switch {
+	case segmentType == "thin":
+		return "V"
+	case segmentType == "thin-pool":
+		return "t"
+	case strings.HasPrefix(segmentType, "raid"):
+		return "r"
+	default:
+		return "-"
+	}
+}
