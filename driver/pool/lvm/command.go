@@ -142,40 +142,13 @@ func (p *Pool) only(name string, tags ...string) []string {
 // did tells whether a command that selects found something to do, by whether it said so.
 func did(out []byte) bool { return len(strings.TrimSpace(string(out))) > 0 }
 
-// look reads the volume group. Callers that ask at the same moment share one report, which begins after
-// all of them have asked.
+// look has LVM report the volume group.
 func (p *Pool) look(ctx context.Context) (*group, error) {
-	p.looks.Lock()
-	l := p.next
-	if l == nil {
-		l = &looking{done: make(chan struct{})}
-		p.next = l
-		go func(ctx context.Context) {
-			p.oneLook.Lock()
-			defer p.oneLook.Unlock()
-			p.looks.Lock()
-			p.next = nil
-			p.looks.Unlock()
-			l.group, l.err = p.report(ctx)
-			close(l.done)
-		}(context.WithoutCancel(ctx))
+	g, err := p.reports.get(ctx, p.report)
+	if err != nil && ctx.Err() != nil {
+		err = volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}
-	l.waiting++
-	p.looks.Unlock()
-	select {
-	case <-l.done:
-		return l.group, l.err
-	case <-ctx.Done():
-		return nil, volume.Errorf(volume.Unavailable, "pool %q: waiting for lvm: %w", p.name, ctx.Err())
-	}
-}
-
-// looking is a report that is waited for.
-type looking struct {
-	done    chan struct{}
-	waiting int // callers
-	group   *group
-	err     error
+	return g, err
 }
 
 // report reads the volume group from the disks that it had, and from all disks where that is not all of

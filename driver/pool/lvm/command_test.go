@@ -158,7 +158,11 @@ func TestReportsAreShared(t *testing.T) {
 	for range 10 {
 		wait.Go(ask)
 	}
-	until(t, func() bool { p.looks.Lock(); defer p.looks.Unlock(); return p.next != nil && p.next.waiting == 10 })
+	until(t, func() bool {
+		p.reports.mu.Lock()
+		defer p.reports.mu.Unlock()
+		return p.reports.next != nil && p.reports.next.waiting == 10
+	})
 	close(f.gate)
 	wait.Wait()
 	if len(f.commands) != 2 {
@@ -194,5 +198,24 @@ func TestHashedNamesComeBack(t *testing.T) {
 	}
 	if rest, err := p.List(t.Context(), "a_rimage_1", 1); err != nil || len(rest) != 1 || rest[0].ID.Name != "b_tdata" {
 		t.Errorf("the next page has %v, %v", rest, err)
+	}
+}
+
+// A disk that hangs holds nobody longer than they want to wait.
+func TestADiskThatDoesNotAnswer(t *testing.T) {
+	p := fakePool(t, &fakeLVM{disks: []string{"/dev/vda"}})
+	hangs := make(chan struct{})
+	p.onDisk.Open = func(string) (metadata.Disk, error) { <-hangs; return nil, errors.New("it is gone") }
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		_, err := p.Get(ctx, specOf("a").ID)
+		cancel()
+		if !volume.Is(err, volume.Unavailable) {
+			t.Errorf("Get answered %v", err)
+		}
+	}
+	close(hangs)
+	if _, err := p.Get(t.Context(), specOf("a").ID); !volume.Is(err, volume.NotFound) {
+		t.Errorf("Get answered %v once the disk was gone", err)
 	}
 }

@@ -43,9 +43,8 @@ type Pool struct {
 	disks  []string // of the group, when it was last seen
 	extent volume.Size
 
-	looks   sync.Mutex
-	next    *looking   // not begun yet
-	oneLook sync.Mutex // held while the group is read
+	reports shared[*group]
+	reads   shared[*metadata.VolumeGroup]
 
 	space     space
 	copies    copies

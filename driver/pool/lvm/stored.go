@@ -18,11 +18,10 @@ func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(pat
 // lv_attr only type and permission are known then; the rest is '?'. Of the thin pool it is known, from device-mapper,
 // how full it is. Where the disks cannot be read in this way, LVM is asked.
 func (p *Pool) stored(ctx context.Context) (*group, error) {
-	disks := p.scanned()
-	if len(disks) == 0 {
-		return p.look(ctx)
+	vg, err := p.reads.get(ctx, func(context.Context) (*metadata.VolumeGroup, error) { return p.onDisk.Read(p.scanned()) })
+	if ctx.Err() != nil {
+		return nil, volume.Errorf(volume.Unavailable, "pool %q: %w", p.name, ctx.Err())
 	}
-	vg, err := p.onDisk.Read(disks)
 	if err == nil && vg.Name != p.config.VolumeGroup {
 		err = volume.Errorf(volume.Unavailable, "its name is %q now", vg.Name)
 	}
