@@ -104,7 +104,7 @@ func TestIOErrors(t *testing.T) {
 			m := newMachine(t, layout.config)
 			var n errorCounts
 			defer func() {
-				t.Logf("count: I/O errors, %s: %d calls while the disk failed, %d ended with an error, %d were spared; %d sent again, %d repairs by hand, lost %d, leaked %d",
+				t.Logf("count: I/O errors, %s: %d calls while the disk failed, %d ended with an error, %d were spared; %d sent again, %d repairs by detaching, lost %d, leaked %d",
 					layout.name, n.calls, n.refused, n.spared, n.again, n.repaired, n.lost, n.leaked)
 			}()
 			for _, how := range ways {

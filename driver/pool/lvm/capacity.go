@@ -97,10 +97,10 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	case g.missing > 0:
 		r.free = 0
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
-	case t.health == "metadata_read_only":
+	case t.health == readOnlyMetadata && t.metadata < nearlyFull:
 		r.free, r.broken = 0, true
-		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: detach all of its volumes, and the next attach has it checked and repaired", t.name)
-	case t.health != "":
+		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: when all of its volumes are detached, it is checked and can be written to again", t.name)
+	case t.health != "" && t.health != readOnlyMetadata:
 		r.free, r.broken = 0, t.health != "out_of_data"
 		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.name, t.health)
 	case t.data >= nearlyFull && taken > t.size:
@@ -214,6 +214,7 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
 		return nil
 	}
+	p.revive(ctx)
 	for {
 		making := s.making
 		g, err := p.stored(ctx)

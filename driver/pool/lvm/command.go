@@ -23,10 +23,6 @@ const (
 // in /etc/lvm would be lost with a container, and are a file more with each command.
 const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
 
-// checkThin has LVM check the metadata of a thin pool whenever it activates it. With the flag, a pool that a failed write
-// made read-only can be written to again where the check finds nothing wrong; that is LVM's default, and not Debian's.
-const checkThin = `global/thin_check_options=["-q","--clear-needs-check-flag"]`
-
 // discard has LVM discard what it removes, where the disks can.
 const discard = "devices/issue_discards=1"
 
@@ -39,6 +35,7 @@ func (p *Pool) lvm(ctx context.Context, args ...string) ([]byte, error) {
 // lvmWith is lvm with further settings. Where the command fails and the group has got other disks
 // meanwhile, it is tried again with those.
 func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]byte, error) {
+	p.revive(ctx)
 	disks := p.scanned()
 	out, err := p.run(ctx, further, disks, args)
 	if isExit(err) {

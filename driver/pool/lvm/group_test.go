@@ -3,7 +3,9 @@ package lvm_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +23,16 @@ func TestMain(m *testing.M) {
 	if host.Watchdog(os.Args) { // a group of several attached volumes starts this binary
 		return
 	}
-	os.Exit(hosttest.LeaveNothing(m.Run))
+	os.Exit(hosttest.LeaveNothing(func() int {
+		code := m.Run()
+		for _, disk := range allDisks() { // the next ones are to find them blank
+			if out, err := exec.Command("blkdiscard", "--zeroout", disk).CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "make %s blank: %v %s\n", disk, err, out)
+				code = 1
+			}
+		}
+		return code
+	}))
 }
 
 // pair is a pool with two attached volumes, and a group of both.

@@ -27,10 +27,14 @@ const disksVariable = "LOAM_TEST_DISKS"
 // Unless told otherwise it is the two that differ most; the others take minutes more.
 const kindsVariable = "LOAM_TEST_KINDS"
 
+func allDisks() []string {
+	return strings.FieldsFunc(os.Getenv(disksVariable), func(r rune) bool { return r == ' ' || r == ',' })
+}
+
 // testDisks returns at least n disks, or skips the test.
 func testDisks(t *testing.T, n int) []string {
 	t.Helper()
-	disks := strings.FieldsFunc(os.Getenv(disksVariable), func(r rune) bool { return r == ' ' || r == ',' })
+	disks := allDisks()
 	if len(disks) < n {
 		t.Skipf("SKIPPED: %s names %d blank disks, and %d are needed (make test-lvm gives them)", disksVariable, len(disks), n)
 	}

@@ -22,16 +22,17 @@ type event struct {
 }
 
 func main() {
-	failed := len(os.Args) < 2
+	failed, ran := false, 0
 	for _, file := range os.Args[1:] {
-		ok, err := print(file)
+		n, ok, err := print(file)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "ginkgo2json:", err)
 		}
 		failed = failed || !ok || err != nil
+		ran += n
 	}
 	end := event{Action: "pass", Package: suite}
-	if failed {
+	if failed || ran == 0 {
 		end.Action = "fail"
 	}
 	say(end)
@@ -42,16 +43,16 @@ func say(e event) {
 	fmt.Println(string(line))
 }
 
-func print(file string) (ok bool, err error) {
+// print prints one report, and returns how many specs ran in it and whether none failed.
+func print(file string) (ran int, ok bool, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	var reports []types.Report
 	if err := json.Unmarshal(text, &reports); err != nil {
-		return false, fmt.Errorf("%s: %w", file, err)
+		return 0, false, fmt.Errorf("%s: %w", file, err)
 	}
-	ran := 0
 	ok = true
 	for _, report := range reports {
 		for _, reason := range report.SpecialSuiteFailureReasons {
@@ -78,7 +79,7 @@ func print(file string) (ok bool, err error) {
 		}
 	}
 	fmt.Println() // ginkgo's own output may have no end of line
-	return ok && ran > 0, nil
+	return ran, ok, nil
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
