@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,9 +29,9 @@ func TestImage(t *testing.T) {
 	if err := errors.Join(os.Symlink("usr/bin", filepath.Join(root, "bin")), os.WriteFile(binary, []byte("loam"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	first, second := filepath.Join(t.TempDir(), "a.tar"), filepath.Join(t.TempDir(), "b.tar")
-	for _, out := range []string{first, second} {
-		if err := write(out, []string{"example.com/loam:1", "example.com/loam:2"}, v1.Config{Entrypoint: []string{"/usr/bin/loam"}}, root, []string{binary + ":/usr/bin/loam"}, []string{"loam:/usr/bin/other"}); err != nil {
+	first, second, named := filepath.Join(t.TempDir(), "a.tar"), filepath.Join(t.TempDir(), "b.tar"), filepath.Join(t.TempDir(), "named.tar")
+	for out, names := range map[string][]string{first: {"example.com/loam:1"}, second: {"example.com/loam:1"}, named: {"example.com/loam:1", "example.com/loam:2"}} {
+		if err := write(out, names, v1.Config{Entrypoint: []string{"/usr/bin/loam"}}, root, []string{binary + ":/usr/bin/loam"}, []string{"loam:/usr/bin/other"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,8 +43,8 @@ func TestImage(t *testing.T) {
 	if !bytes.Equal(a, b) {
 		t.Error("of the same content two images were made")
 	}
-	index, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(first) })
-	if err != nil || len(index) != 1 || strings.Join(index[0].RepoTags, " ") != "example.com/loam:1 example.com/loam:2" {
+	index, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(named) })
+	if err != nil || len(index) != 1 || strings.Join(slices.Sorted(slices.Values(index[0].RepoTags)), " ") != "example.com/loam:1 example.com/loam:2" {
 		t.Fatalf("names: %+v, %v", index, err)
 	}
 	image, err := tarball.ImageFromPath(first, nil)
