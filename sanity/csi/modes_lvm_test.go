@@ -3,6 +3,7 @@ package csi_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -13,26 +14,37 @@ import (
 
 const groupName = "loamcsi"
 
-// lvmModes make a volume group of a blank disk, one mode after the other.
+// lvmModes make a volume group of blank disks, one mode after the other.
 var lvmModes = []mode{
 	{name: "lvm linear mount", access: "mount", maxVolumes: 3, lvm: &lvm.Config{}},
 	{name: "lvm linear block", access: "block", lvm: &lvm.Config{}},
 	{name: "lvm thin mount", access: "mount", lvm: &lvm.Config{ThinPool: "thin", Overprovision: 2}},
 	{name: "lvm thin block", access: "block", lvm: &lvm.Config{ThinPool: "thin"}},
+	{name: "lvm striped mount", access: "mount", lvm: &lvm.Config{Type: lvm.Striped}},
+	{name: "lvm striped block", access: "block", lvm: &lvm.Config{Type: lvm.Striped}},
+	{name: "lvm raid1 mount", access: "mount", lvm: &lvm.Config{Type: lvm.RAID1}},
+	{name: "lvm raid1 block", access: "block", lvm: &lvm.Config{Type: lvm.RAID1}},
 }
 
-// TestSanityOverLVM runs those modes where there is device-mapper.
+// TestSanityOverLVM runs those modes where there is device-mapper, the types that differ least only with FULL=yes.
 func TestSanityOverLVM(t *testing.T) {
-	scratch.Disks(t, 1)
+	scratch.Disks(t, lvmDisks)
 	for _, m := range lvmModes {
-		t.Run(m.name, func(t *testing.T) { m.inProcess(t) })
+		t.Run(m.name, func(t *testing.T) {
+			if m.lvm.Type != "" && os.Getenv("FULL") == "" {
+				t.Skip("takes minutes more: FULL=yes runs it")
+			}
+			m.inProcess(t)
+		})
 	}
 }
+
+const lvmDisks = 2
 
 // openLVM has the pool itself make its volume group, and its thin pool. close removes them.
 func (m mode) openLVM(ctx context.Context) (_ pool.Pool, _ host.Machine, closePool func() error, err error) {
 	config, runner := *m.lvm, host.NewRunner()
-	config.VolumeGroup, config.Create, config.Devices = groupName, true, scratch.BlankDisks()[:1]
+	config.VolumeGroup, config.Create, config.Devices = groupName, true, scratch.BlankDisks()[:lvmDisks]
 	machine := host.New(runner)
 	remove := func() error { return scratch.RemoveVolumeGroup(groupName, config.Devices...) }
 	p, err := lvm.Open(ctx, poolName, nodeName, config, machine, runner)

@@ -15,11 +15,15 @@ import (
 )
 
 func TestPool(t *testing.T) {
-	asked := strings.Fields(cmp.Or(os.Getenv(kindsVariable), "linear thin"))
+	some := "linear thin"
+	if os.Getenv("FULL") != "" {
+		some = "linear thin striped raid1 raid5 raid6 raid10"
+	}
+	asked := strings.Fields(cmp.Or(os.Getenv(kindsVariable), some))
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			if !slices.Contains(asked, k.name) {
-				t.Skipf("SKIPPED: %s does not name %s", kindsVariable, k.name)
+				t.Skipf("SKIPPED: takes minutes more: FULL=yes runs it, or %s=%s", kindsVariable, k.name)
 			}
 			k.prepare(t)
 			pooltest.Run(t, pooltest.Options{
