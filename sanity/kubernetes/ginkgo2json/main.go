@@ -22,17 +22,17 @@ type event struct {
 }
 
 func main() {
-	failed, ran := false, 0
+	failed := false
+	ended := map[string]int{} // by action
 	for _, file := range os.Args[1:] {
-		n, ok, err := print(file)
-		if err != nil {
+		if err := print(file, ended); err != nil {
 			fmt.Fprintln(os.Stderr, "ginkgo2json:", err)
+			failed = true
 		}
-		failed = failed || !ok || err != nil
-		ran += n
 	}
+	say(event{Action: "output", Package: suite, Output: fmt.Sprintf("count: External.Storage: %d passed, %d failed, %d skipped\n", ended["pass"], ended["fail"], ended["skip"])})
 	end := event{Action: "pass", Package: suite}
-	if failed || ran == 0 {
+	if failed || ended["fail"] > 0 || len(ended) == 0 {
 		end.Action = "fail"
 	}
 	say(end)
@@ -43,17 +43,16 @@ func say(e event) {
 	fmt.Println(string(line))
 }
 
-// print prints one report, and returns how many specs ran in it and whether none failed.
-func print(file string) (ran int, ok bool, err error) {
+// print prints one report, and counts how its specs ended.
+func print(file string, ended map[string]int) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
 	var reports []types.Report
 	if err := json.Unmarshal(text, &reports); err != nil {
-		return 0, false, fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	ok = true
 	for _, report := range reports {
 		for _, reason := range report.SpecialSuiteFailureReasons {
 			say(event{Action: "output", Package: suite, Output: reason + "\n"})
@@ -63,7 +62,6 @@ func print(file string) (ran int, ok bool, err error) {
 				(spec.State.Is(types.SpecStateSkipped) && spec.Failure.Message == "") {
 				continue
 			}
-			ran++
 			name := strings.TrimPrefix(spec.FullText(), "External Storage ")
 			say(event{Action: "run", Package: suite, Test: name})
 			e := event{Action: "pass", Package: suite, Test: name, Elapsed: spec.RunTime.Seconds()}
@@ -72,14 +70,15 @@ func print(file string) (ran int, ok bool, err error) {
 				e.Action = "skip"
 				say(event{Action: "output", Package: suite, Test: name, Output: "    suite.go:1: " + oneLine(spec.Failure.Message) + "\n"})
 			case !spec.State.Is(types.SpecStatePassed):
-				e.Action, ok = "fail", false
+				e.Action = "fail"
 				say(event{Action: "output", Package: suite, Test: name, Output: fmt.Sprintf("%s\n%s\n%s\n", spec.Failure.Location, spec.Failure.Message, last(spec.CapturedGinkgoWriterOutput, 6000))})
 			}
+			ended[e.Action]++
 			say(e)
 		}
 	}
 	fmt.Println() // ginkgo's own output may have no end of line
-	return ran, ok, nil
+	return nil
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
