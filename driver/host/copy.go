@@ -28,8 +28,7 @@ func CopyDevice(ctx context.Context, to, from string, size volume.Size, progress
 		return failed("open", to, err)
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	// Memory of its own is aligned as direct I/O wants it.
-	buffer, err := unix.Mmap(-1, 0, int(copyStep), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	buffer, err := directMemory(int(copyStep))
 	if err != nil {
 		return failed("get memory to copy", from, err)
 	}

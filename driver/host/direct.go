@@ -11,6 +11,11 @@ import (
 // directBytes is what direct I/O is aligned to: no disk has larger sectors.
 const directBytes = 4096
 
+// directMemory gets memory of its own, which is aligned as direct I/O wants it, until unix.Munmap.
+func directMemory(bytes int) ([]byte, error) {
+	return unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+}
+
 // Direct is a block device or file that is read past the page cache.
 type Direct struct{ file *os.File }
 
@@ -27,8 +32,7 @@ func OpenDirect(path string) (*Direct, error) {
 func (d *Direct) ReadAt(b []byte, at int64) (_ int, err error) {
 	from := at &^ (directBytes - 1)
 	to := (at + int64(len(b)) + directBytes - 1) &^ (directBytes - 1)
-	// Memory of its own is aligned as direct I/O wants it.
-	pages, err := unix.Mmap(-1, 0, int(max(to-from, directBytes)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	pages, err := directMemory(int(max(to-from, directBytes)))
 	if err != nil {
 		return 0, failed("get memory to read", d.file.Name(), err)
 	}

@@ -6,10 +6,16 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
+// The health of a thin pool that takes no writes, as lv_health_status has it (lvs(8)).
+const (
+	ThinReadOnly  = "metadata_read_only" // a write of its metadata failed
+	ThinOutOfData = "out_of_data"
+)
+
 // ThinUsage is how much of an active thin pool is taken, in percent, and how it is.
 type ThinUsage struct {
 	Data, Metadata float64
-	Health         string // as lv_health_status (lvs(8)): empty, "out_of_data" or "metadata_read_only"
+	Health         string // empty, ThinReadOnly or ThinOutOfData
 }
 
 // ThinUsage asks device-mapper how full a thin pool is, and reports whether it is active. The name is that of the
@@ -44,9 +50,9 @@ func parseThinStatus(text string) (ThinUsage, error) {
 	usage := ThinUsage{Data: percent(usedData, data), Metadata: percent(usedMeta, meta)}
 	switch mode {
 	case "ro":
-		usage.Health = "metadata_read_only"
+		usage.Health = ThinReadOnly
 	case "out_of_data_space":
-		usage.Health = "out_of_data"
+		usage.Health = ThinOutOfData
 	}
 	return usage, nil
 }

@@ -12,7 +12,10 @@ import (
 	"github.com/loam-storage/loam/sanity/scratch"
 )
 
-const groupName = "loamcsi"
+const (
+	groupName = "loamcsi"
+	lvmDisks  = 2
+)
 
 // lvmModes make a volume group of blank disks, one mode after the other.
 var lvmModes = []mode{
@@ -38,8 +41,6 @@ func TestSanityOverLVM(t *testing.T) {
 		})
 	}
 }
-
-const lvmDisks = 2
 
 // openLVM has the pool itself make its volume group, and its thin pool. close removes them.
 func (m mode) openLVM(ctx context.Context) (_ pool.Pool, _ host.Machine, closePool func() error, err error) {

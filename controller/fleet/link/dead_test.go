@@ -82,14 +82,21 @@ func (p *deaf) reset() {
 	}
 }
 
-func TestDeadPeerIsKnownWithinSeconds(t *testing.T) {
-	t.Parallel()
+// behindProxy connects a node, "n1", to a replica through a proxy.
+func behindProxy(t *testing.T) (*replica, *deaf, *service) {
+	t.Helper()
 	a := newAuthority(t)
 	r := listen(t, a, "localhost:0")
 	server, s := newServer(t)
 	p := proxy(t, r.address)
 	dial(t, a, p.listener.Addr().String(), "n1", server)
 	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	return r, p, s
+}
+
+func TestDeadPeerIsKnownWithinSeconds(t *testing.T) {
+	t.Parallel()
+	r, p, s := behindProxy(t)
 	failed := make(chan error, 1)
 	client := healthgrpc.NewHealthClient(r.node("n1"))
 	go func() {
@@ -113,12 +120,7 @@ func TestDeadPeerIsKnownWithinSeconds(t *testing.T) {
 
 func TestCallsOfANodeThatLeavesAreUnavailable(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	r := listen(t, a, "localhost:0")
-	server, _ := newServer(t)
-	p := proxy(t, r.address)
-	dial(t, a, p.listener.Addr().String(), "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	r, p, _ := behindProxy(t)
 	client := healthgrpc.NewHealthClient(r.node("n1"))
 	var called, done sync.WaitGroup
 	for range 30 {

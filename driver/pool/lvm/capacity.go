@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -97,11 +98,11 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	case g.missing > 0:
 		r.free = 0
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
-	case t.health == readOnlyMetadata && t.metadata < nearlyFull:
+	case t.health == host.ThinReadOnly && t.metadata < nearlyFull:
 		r.free, r.broken = 0, true
 		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: when all of its volumes are detached, it is checked and can be written to again", t.name)
-	case t.health != "" && t.health != readOnlyMetadata:
-		r.free, r.broken = 0, t.health != "out_of_data"
+	case t.health != "" && t.health != host.ThinReadOnly:
+		r.free, r.broken = 0, t.health != host.ThinOutOfData
 		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.name, t.health)
 	case t.data >= nearlyFull && taken > t.size:
 		r.free = 0

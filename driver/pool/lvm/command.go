@@ -140,13 +140,7 @@ func (p *Pool) only(name string, tags ...string) []string {
 func did(out []byte) bool { return len(strings.TrimSpace(string(out))) > 0 }
 
 // look has LVM report the volume group.
-func (p *Pool) look(ctx context.Context) (*group, error) {
-	g, err := p.reports.get(ctx, p.report)
-	if err != nil && ctx.Err() != nil {
-		err = volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
-	}
-	return g, err
-}
+func (p *Pool) look(ctx context.Context) (*group, error) { return p.reports.get(ctx, p.name, p.report) }
 
 // report reads the volume group from the disks that it had, and from all disks where that is not all of
 // it any more.

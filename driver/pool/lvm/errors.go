@@ -23,7 +23,7 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 	case strings.Contains(vgFlag(g, 2), "x"):
 		return where(volume.Unavailable, "is exported: vgimport it")
 	case strings.Contains(vgFlag(g, 0), "r"):
-		return where(volume.Unavailable, "is read-only: vgchange --permission rw it")
+		return where(volume.Unavailable, "is read-only in its metadata (vg_attr in vgs(8)): vgcfgbackup it, and vgcfgrestore it with WRITE in its status")
 	case g.missing > 0:
 		return where(volume.Unavailable, "lacks a disk, and LVM changes nothing meanwhile: bring it back, or replace it (vgreduce --removemissing, lvconvert --repair)")
 	}

@@ -39,11 +39,6 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		}
 		err = p.explain(err, g, p.cost(size)-p.cost(v.Size)+p.shape.meta)
 	}
-	return p.extended(id, l, size, err)
-}
-
-// extended returns the volume after it was extended.
-func (p *Pool) extended(id volume.ID, l lv, size volume.Size, err error) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}

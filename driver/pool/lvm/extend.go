@@ -69,7 +69,7 @@ func (p *Pool) unwatch() {
 
 // seemsFull asks device-mapper. A pool that is not active takes nothing.
 func (p *Pool) seemsFull(ctx context.Context) bool {
-	usage, active, err := p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
+	usage, active, err := p.thinUsage()
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "nobody knows whether a thin pool has to be extended", "pool", p.name)
 		return false

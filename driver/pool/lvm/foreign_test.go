@@ -1,6 +1,7 @@
 package lvm_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -124,5 +125,48 @@ func TestOpenSaysWhatIsWrongWithTheGroup(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What an administrator does to the group of an open pool is said by name, and changes nothing; when it is undone, the
+// pool goes on.
+func TestAGroupThatIsTakenAway(t *testing.T) {
+	volumeGroup(t, 1)
+	disk := testDisks(t, 1)[0]
+	p := open(t, lvm.Config{VolumeGroup: vg}, host.NewRunner())
+	t.Cleanup(func() { empty(t, p) })
+	must(t, second(p.Create(t.Context(), spec("a", 8*volume.MiB))))
+	for what, c := range map[string]struct {
+		away, back func()
+		gets       bool // as before: it does not ask LVM
+		creates    volume.Kind
+	}{
+		"renamed": {
+			func() { runLVM(t, "vgrename", vg, "other") },
+			func() { runLVM(t, "vgrename", "other", vg) }, false, volume.Unavailable,
+		},
+		"exported": {
+			func() { runLVM(t, "vgexport", vg) },
+			func() { runLVM(t, "vgimport", vg) }, true, volume.Unavailable,
+		},
+		"on a disk that is read-only": {
+			func() { run(t, "blockdev", "--setro", disk) },
+			func() { run(t, "blockdev", "--setrw", disk) }, true, volume.Internal,
+		},
+	} {
+		c.away()
+		if _, err := p.Get(t.Context(), id("a")); c.gets != (err == nil) || (err != nil && !volume.Is(err, volume.Unavailable)) {
+			t.Errorf("%s: Get answered %v", what, err)
+		}
+		_, err := p.Create(t.Context(), spec("b", 8*volume.MiB))
+		if !volume.Is(err, c.creates) || !strings.Contains(err.Error(), vg) {
+			t.Errorf("%s: Create answered %v", what, err)
+		} else {
+			t.Logf("%s: %v", what, err)
+		}
+		c.back()
+		if listed, err := p.List(t.Context(), "", 0); err != nil || len(listed) != 1 {
+			t.Errorf("%s and back: List answered %v, %v", what, listed, err)
+		}
 	}
 }

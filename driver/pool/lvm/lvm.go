@@ -43,8 +43,9 @@ type Pool struct {
 	disks  []string // of the group, when it was last seen
 	extent volume.Size
 
-	reports shared[*group]
-	reads   shared[*metadata.VolumeGroup]
+	reports  shared[*group]
+	reads    shared[*group]
+	lastRead translated
 
 	space     space
 	copies    copies

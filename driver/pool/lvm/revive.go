@@ -4,14 +4,13 @@ import (
 	"context"
 
 	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/host"
 )
 
 // checkThin has LVM check the metadata of a thin pool whenever it activates it. With the flag, a pool that a failed write
 // made read-only can be written to again where the check finds nothing wrong; that is LVM's default, and not Debian's.
 const checkThin = `global/thin_check_options=["-q","--clear-needs-check-flag"]`
-
-// readOnlyMetadata is the health of a thin pool whose metadata could not be written, as lvs(8) has it.
-const readOnlyMetadata = "metadata_read_only"
 
 // revive has LVM deactivate a thin pool that a failed write made read-only, where nothing in it is active: what comes
 // next activates it again, and has it checked. Others may have to detach their volumes first, so it is no error where that
@@ -20,8 +19,8 @@ func (p *Pool) revive(ctx context.Context) {
 	if !p.thin() {
 		return
 	}
-	usage, active, err := p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
-	if err != nil || !active || usage.Health != readOnlyMetadata {
+	usage, active, err := p.thinUsage()
+	if err != nil || !active || usage.Health != host.ThinReadOnly {
 		return // what is to be done says better what is wrong
 	}
 	logger := klog.FromContext(ctx).WithValues("pool", p.name, "thinPool", p.config.ThinPool)

@@ -23,8 +23,9 @@ type answer[T any] struct {
 	err     error
 }
 
-// get has find called for the caller and those who join it. The kind of its error is Unavailable where ctx ended first.
-func (s *shared[T]) get(ctx context.Context, find func(context.Context) (T, error)) (T, error) {
+// get has find called for the caller and those who join it. The kind of its error is Unavailable where ctx ended first,
+// and the error then names the pool.
+func (s *shared[T]) get(ctx context.Context, pool string, find func(context.Context) (T, error)) (T, error) {
 	s.mu.Lock()
 	a := s.next
 	if a == nil {
@@ -47,6 +48,6 @@ func (s *shared[T]) get(ctx context.Context, find func(context.Context) (T, erro
 		return a.value, a.err
 	case <-ctx.Done():
 		var none T
-		return none, volume.Errorf(volume.Unavailable, "the disks or lvm have not answered yet: %w", ctx.Err())
+		return none, volume.Errorf(volume.Unavailable, "pool %q: waiting for its disks or lvm: %w", pool, ctx.Err())
 	}
 }

@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -14,35 +15,58 @@ import (
 
 func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(path) }
 
+// translated is the group that the metadata say, kept until they are others.
+type translated struct {
+	from *metadata.VolumeGroup
+	to   *group
+}
+
 // stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
 // lv_attr only type and permission are known then; the rest is '?'. Of the thin pool it is known, from device-mapper,
-// how full it is. Where the disks cannot be read in this way, LVM is asked.
+// how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
 func (p *Pool) stored(ctx context.Context) (*group, error) {
-	vg, err := p.reads.get(ctx, func(context.Context) (*metadata.VolumeGroup, error) { return p.onDisk.Read(p.scanned()) })
-	if ctx.Err() != nil {
-		return nil, volume.Errorf(volume.Unavailable, "pool %q: %w", p.name, ctx.Err())
-	}
-	if err == nil && vg.Name != p.config.VolumeGroup {
-		err = volume.Errorf(volume.Unavailable, "its name is %q now", vg.Name)
-	}
-	if err != nil { // other disks, damage, a format that is not known here: LVM knows more
+	g, err := p.reads.get(ctx, p.name, p.read)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil: // other disks, damage, a format that is not known here: LVM knows more
 		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", p.name, "why", err)
 		return p.look(ctx)
+	case !p.thin():
+		return g, nil
 	}
-	g := groupOf(vg)
-	if p.thin() {
-		usage, _, err := p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
-		if err != nil { // a pool that has failed says no numbers
-			return p.look(ctx)
-		}
-		for i := range g.lvs {
-			if g.lvs[i].name == p.config.ThinPool {
-				g.lvs[i].data, g.lvs[i].metadata, g.lvs[i].health = usage.Data, usage.Metadata, usage.Health
-			}
-		}
-		p.noticeUsage(g)
+	usage, _, err := p.thinUsage()
+	if err != nil { // a pool that has failed says no numbers
+		return p.look(ctx)
 	}
-	return g, nil
+	now := *g
+	now.lvs = slices.Clone(g.lvs)
+	for i := range now.lvs {
+		if l := &now.lvs[i]; l.name == p.config.ThinPool {
+			l.data, l.metadata, l.health = usage.Data, usage.Metadata, usage.Health
+		}
+	}
+	p.noticeUsage(&now)
+	return &now, nil
+}
+
+// read reads the metadata. Only one call is at work at a time (shared).
+func (p *Pool) read(context.Context) (*group, error) {
+	vg, err := p.onDisk.Read(p.scanned())
+	switch {
+	case err != nil:
+		return nil, err
+	case vg.Name != p.config.VolumeGroup:
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", p.config.VolumeGroup, vg.Name)
+	case vg != p.lastRead.from:
+		p.lastRead = translated{from: vg, to: groupOf(vg)}
+	}
+	return p.lastRead.to, nil
+}
+
+// thinUsage asks device-mapper how full the thin pool is, and reports whether it is active.
+func (p *Pool) thinUsage() (host.ThinUsage, bool, error) {
+	return p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
 }
 
 // groupOf is what a report would show of the metadata.

@@ -1,5 +1,6 @@
 // Command ginkgo2json prints reports of ginkgo as go test -json prints its tests, so that one summary counts both. A
-// spec that was not selected is none; one that skipped itself has its reason.
+// spec that was not selected is none; one that skipped itself has its reason. A report in which nothing ran has failed,
+// unless FOCUS chooses the specs.
 package main
 
 import (
@@ -23,7 +24,7 @@ type event struct {
 
 func main() {
 	failed := false
-	ended := map[string]int{} // by action
+	ended := map[string]int{} // specs by action, and suites that failed
 	for _, file := range os.Args[1:] {
 		if err := print(file, ended); err != nil {
 			fmt.Fprintln(os.Stderr, "ginkgo2json:", err)
@@ -32,7 +33,7 @@ func main() {
 	}
 	say(event{Action: "output", Package: suite, Output: fmt.Sprintf("count: External.Storage: %d passed, %d failed, %d skipped\n", ended["pass"], ended["fail"], ended["skip"])})
 	end := event{Action: "pass", Package: suite}
-	if failed || ended["fail"] > 0 || len(ended) == 0 {
+	if failed || ended["fail"]+ended["suite"] > 0 || len(ended) == 0 {
 		end.Action = "fail"
 	}
 	say(end)
@@ -53,7 +54,11 @@ func print(file string, ended map[string]int) error {
 	if err := json.Unmarshal(text, &reports); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	ran := 0
 	for _, report := range reports {
+		if !report.SuiteSucceeded {
+			ended["suite"]++ // also where no spec came to be run
+		}
 		for _, reason := range report.SpecialSuiteFailureReasons {
 			say(event{Action: "output", Package: suite, Output: reason + "\n"})
 		}
@@ -73,11 +78,15 @@ func print(file string, ended map[string]int) error {
 				e.Action = "fail"
 				say(event{Action: "output", Package: suite, Test: name, Output: fmt.Sprintf("%s\n%s\n%s\n", spec.Failure.Location, spec.Failure.Message, last(spec.CapturedGinkgoWriterOutput, 6000))})
 			}
+			ran++
 			ended[e.Action]++
 			say(e)
 		}
 	}
 	fmt.Println() // ginkgo's own output may have no end of line
+	if ran == 0 && os.Getenv("FOCUS") == "" {
+		return fmt.Errorf("%s: nothing ran", file)
+	}
 	return nil
 }
 
