@@ -105,7 +105,7 @@ func kinds() []kind {
 		{"striped", lvm.Config{VolumeGroup: vg, Type: lvm.Striped, Stripes: 2}, 2, "120m"},
 		{"raid1", lvm.Config{VolumeGroup: vg, Type: lvm.RAID1}, 2, "220m"},
 		{"raid5", lvm.Config{VolumeGroup: vg, Type: lvm.RAID5}, 3, "120m"},
-		{"raid6", lvm.Config{VolumeGroup: vg, Type: lvm.RAID6}, 5, "90m"},
+		{"raid6", lvm.Config{VolumeGroup: vg, Type: lvm.RAID6, Stripes: 4}, 6, "75m"}, // with three, no size of the contract is one of its own
 		{"raid10", lvm.Config{VolumeGroup: vg, Type: lvm.RAID10}, 4, "120m"},
 	}
 }

@@ -47,7 +47,7 @@ func TestTypesOfThickVolumes(t *testing.T) {
 
 func growsInZeros(t *testing.T, p pool.Pool) {
 	t.Helper()
-	const size = 6 * volume.MiB // a multiple of the unit of all types
+	const size = 8 * volume.MiB // a multiple of the unit of all types
 	if _, err := p.Create(t.Context(), spec("a", size)); err != nil {
 		t.Fatal(err)
 	}
