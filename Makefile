@@ -54,7 +54,7 @@ bench: tools-bench
 bench-lvm: tools-bench-lvm
 	go build -o .cache/vm/vm ./sanity/vm
 	CGO_ENABLED=0 go build -o .cache/vm/bench ./sanity/bench
-	.cache/vm/vm -disk 4G -timeout 30m -file "$$(command -v fio)" -- .cache/vm/bench -lvm
+	.cache/vm/vm -disk 4G -disk 4G -timeout 45m -file "$$(command -v fio)" -- .cache/vm/bench -lvm
 
 lint: tools-lint
 	go run $(GOLANGCI) run ./...

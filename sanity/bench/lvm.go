@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,8 +31,25 @@ type lvmBench struct {
 	*bench
 	pool   pool.Pool
 	runner *counting
-	disk   string
-	thin   bool
+	disk   string // of which a linear volume is
+	layout
+}
+
+// layout is one way in which volumes lie on the disks.
+type layout struct {
+	name   string
+	config lvm.Config
+	disks  int
+	flags  []string // of lvcreate, for the same; none for thin ones
+}
+
+func (l layout) thin() bool { return l.config.ThinPool != "" }
+
+var layouts = []layout{
+	{name: "linear", disks: 1, config: lvm.Config{VolumeGroup: groupName}},
+	{name: "striped", disks: 2, config: lvm.Config{VolumeGroup: groupName, Type: lvm.Striped}, flags: []string{"--type", "striped", "--stripes", "2"}},
+	{name: "raid1", disks: 2, config: lvm.Config{VolumeGroup: groupName, Type: lvm.RAID1}, flags: []string{"--type", "raid1", "--mirrors", "1"}},
+	{name: "thin", disks: 1, config: lvm.Config{VolumeGroup: groupName, ThinPool: thinName}},
 }
 
 // lvmMeasurements are the parts of the table for LVM, for each layout of volumes.
@@ -42,14 +60,14 @@ var lvmMeasurements = []struct {
 	{"create", (*lvmBench).createAndDelete}, {"snapshot", (*lvmBench).snapshots}, {"count", (*lvmBench).counts}, {"share", (*lvmBench).shares}, {"fio", (*lvmBench).fio},
 }
 
-// runLVM measures pools in a volume group that it makes on the first of the blank disks, linear ones and thin ones.
+// runLVM measures pools of each layout in a volume group that it makes on the first of the blank disks.
 func runLVM(ctx context.Context, s settings, each func([]row)) error {
 	disks := scratch.BlankDisks()
-	if len(disks) == 0 {
-		return errors.New("LOAM_TEST_DISKS names no blank disk: make bench-lvm gives one, in a VM")
+	if len(disks) < 2 {
+		return fmt.Errorf("LOAM_TEST_DISKS names %d blank disks, and 2 are needed: make bench-lvm gives them, in a VM", len(disks))
 	}
-	for _, config := range []lvm.Config{{VolumeGroup: groupName}, {VolumeGroup: groupName, ThinPool: thinName}} {
-		b, err := prepareLVM(ctx, s, config, disks[0])
+	for _, l := range layouts {
+		b, err := prepareLVM(ctx, s, l, disks[:l.disks])
 		if err == nil {
 			for _, m := range lvmMeasurements {
 				rows, measured := m.run(b)
@@ -67,25 +85,25 @@ func runLVM(ctx context.Context, s settings, each func([]row)) error {
 	return nil
 }
 
-func prepareLVM(ctx context.Context, s settings, config lvm.Config, disk string) (*lvmBench, error) {
-	b := &lvmBench{bench: &bench{settings: s, Context: ctx}, runner: &counting{Runner: host.NewRunner()}, disk: disk, thin: config.ThinPool != ""}
+func prepareLVM(ctx context.Context, s settings, l layout, disks []string) (*lvmBench, error) {
+	b := &lvmBench{bench: &bench{settings: s, Context: ctx}, runner: &counting{Runner: host.NewRunner()}, disk: disks[0], layout: l}
 	var err error
 	if b.dir, err = os.MkdirTemp("", "loam-bench-"); err != nil {
 		return b, err
 	}
 	b.later(func() error { return os.Remove(b.dir) })
-	remove, err := scratch.VolumeGroup(groupName, disk)
+	remove, err := scratch.VolumeGroup(groupName, disks...)
 	b.later(remove)
 	if err != nil {
 		return b, err
 	}
-	if config.ThinPool != "" {
+	if l.thin() {
 		if _, err := scratch.LVM("lvcreate", "--yes", "--type", "thin-pool", "--size", "3g", "--poolmetadatasize", "64m", "--name", thinName, groupName); err != nil {
 			return b, err
 		}
 	}
 	machine := host.New(b.runner)
-	if b.pool, err = lvm.Open(ctx, poolName, nodeName, config, machine, b.runner); err != nil {
+	if b.pool, err = lvm.Open(ctx, poolName, nodeName, l.config, machine, b.runner); err != nil {
 		return b, err
 	}
 	b.later(b.pool.Close)
@@ -102,21 +120,14 @@ func prepareLVM(ctx context.Context, s settings, config lvm.Config, disk string)
 	return b, nil
 }
 
-func (b *lvmBench) layout() string {
-	if b.thin {
-		return "thin"
-	}
-	return "linear"
-}
-
 // createAndDelete compares CreateVolume and DeleteVolume with one lvm command each. Neither activates what it makes;
 // both discard what they remove.
 func (b *lvmBench) createAndDelete() ([]row, error) {
-	size := []string{"--zero", "n", "--wipesignatures", "n", "--size", fmt.Sprintf("%db", lvmBytes), groupName}
-	if b.thin {
+	size := slices.Concat([]string{"--zero", "n", "--wipesignatures", "n", "--size", fmt.Sprintf("%db", lvmBytes)}, b.flags, []string{groupName})
+	if b.thin() {
 		size = []string{"--virtualsize", fmt.Sprintf("%db", lvmBytes), "--thinpool", groupName + "/" + thinName}
 	}
-	made, err := pairs(b.bench, "CreateVolume, "+b.layout()+" / lvcreate", 1.15,
+	made, err := pairs(b.bench, "CreateVolume, "+b.layout.name+" / lvcreate", 1.15,
 		func(i int) error {
 			_, err := b.create(fmt.Sprintf("create-%d", i), lvmBytes, blockAccess(), nil)
 			return err
@@ -127,7 +138,7 @@ func (b *lvmBench) createAndDelete() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	removed, err := pairs(b.bench, "DeleteVolume, "+b.layout()+" / lvremove with discard", 1.2,
+	removed, err := pairs(b.bench, "DeleteVolume, "+b.layout.name+" / lvremove with discard", 1.2,
 		func(i int) error { return b.delete(handleOf(fmt.Sprintf("create-%d", i))) },
 		func(i int) error { return bareLVM("lvremove", "--force", fmt.Sprintf("%s/bare%d", groupName, i)) })
 	return []row{made, removed}, err
@@ -142,17 +153,17 @@ func bareLVM(name string, args ...string) error {
 // snapshots compares CreateSnapshot with one lvcreate.
 func (b *lvmBench) snapshots() (rows []row, err error) {
 	if _, takes := b.pool.(pool.Snapshotter); !takes {
-		return []row{{what: "CreateSnapshot, " + b.layout(), figure: "the pool takes none", bound: "-", met: true}}, nil
+		return []row{{what: "CreateSnapshot, " + b.layout.name, figure: "the pool takes none", bound: "-", met: true}}, nil
 	}
 	if _, err := b.create("origin", lvmBytes, blockAccess(), nil); err != nil {
 		return nil, err
 	}
 	bare := []string{"--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", "r"}
-	if !b.thin {
+	if !b.thin() {
 		bare = append(bare, "--extents", "100%ORIGIN")
 	}
 	origin := "/loam." + poolName + ".v.origin"
-	r, err := pairs(b.bench, "CreateSnapshot, "+b.layout()+" / lvcreate --snapshot", 1.15,
+	r, err := pairs(b.bench, "CreateSnapshot, "+b.layout.name+" / lvcreate --snapshot", 1.15,
 		func(i int) error { return b.snapshotOf("origin", fmt.Sprintf("s-%d", i)) },
 		func(i int) error {
 			return bareLVM("lvcreate", append(bare[:len(bare):len(bare)], "--name", fmt.Sprintf("bare%d", i), groupName+origin)...)

@@ -39,6 +39,10 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		_, err := b.node.NodeUnstageVolume(b, &csi.NodeUnstageVolumeRequest{VolumeId: handle, StagingTargetPath: staging})
 		return err
 	}
+	expand := func(to volume.Size) error {
+		_, err := b.controller.ControllerExpandVolume(b, &csi.ControllerExpandVolumeRequest{VolumeId: handle, CapacityRange: &csi.CapacityRange{RequiredBytes: int64(to)}, VolumeCapability: access})
+		return err
+	}
 	if err := os.Mkdir(staging, 0o700); err != nil {
 		return nil, err
 	}
@@ -63,11 +67,9 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		}},
 		{"NodeUnstageVolume", noBound, unstage},
 		{"ControllerPublishVolume", 1, attach},
+		{"ControllerExpandVolume, while attached", 1, func() error { return expand(2 * lvmBytes) }},
 		{"ControllerUnpublishVolume", 1, func() error { return b.detach(handle) }},
-		{"ControllerExpandVolume", 1, func() error {
-			_, err := b.controller.ControllerExpandVolume(b, &csi.ControllerExpandVolumeRequest{VolumeId: handle, CapacityRange: &csi.CapacityRange{RequiredBytes: int64(2 * lvmBytes)}, VolumeCapability: access})
-			return err
-		}},
+		{"ControllerExpandVolume", 1, func() error { return expand(3 * lvmBytes) }},
 	}
 	if _, takes := b.pool.(pool.Snapshotter); takes {
 		calls = append(calls, counted{"CreateSnapshot", 1, func() error { return b.snapshotOf("count", "s") }},
@@ -85,7 +87,7 @@ func (b *lvmBench) counts() (rows []row, err error) {
 }
 
 func (b *lvmBench) countOf(c counted, commands []string) row {
-	r := row{what: "lvm processes, " + b.layout() + ": " + c.what, figure: fmt.Sprintf("%d %s", len(commands), strings.Join(commands, " ")), bound: "-", met: true}
+	r := row{what: "lvm processes, " + b.layout.name + ": " + c.what, figure: fmt.Sprintf("%d %s", len(commands), strings.Join(commands, " ")), bound: "-", met: true}
 	if c.bound != noBound {
 		r.bound, r.met = fmt.Sprint(c.bound), len(commands) <= c.bound
 	}
@@ -96,7 +98,7 @@ func (b *lvmBench) countOf(c counted, commands []string) row {
 func (b *lvmBench) shares() ([]row, error) {
 	one := func(what string, do func() error) (row, error) {
 		commands, err := b.runner.during(do)
-		return row{what: "lvm processes, " + b.layout() + ": " + what, figure: fmt.Sprint(len(commands)), bound: "<= 1", met: len(commands) <= 1}, err
+		return row{what: "lvm processes, " + b.layout.name + ": " + what, figure: fmt.Sprint(len(commands)), bound: "<= 1", met: len(commands) <= 1}, err
 	}
 	list := func() error { _, err := b.controller.ListVolumes(b, &csi.ListVolumesRequest{}); return err }
 	capacity := func() error {
@@ -129,7 +131,7 @@ func (b *lvmBench) shares() ([]row, error) {
 		all.Wait()
 		return errors.Join(errs...)
 	})
-	shared := row{what: fmt.Sprintf("lvm processes, %s: %d of each at once", b.layout(), callers), figure: fmt.Sprint(len(commands)), bound: "<= 3", met: len(commands) <= 3}
+	shared := row{what: fmt.Sprintf("lvm processes, %s: %d of each at once", b.layout.name, callers), figure: fmt.Sprint(len(commands)), bound: "<= 3", met: len(commands) <= 3}
 	return []row{listed, measured, shared}, err
 }
 

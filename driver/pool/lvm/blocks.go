@@ -24,7 +24,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	half := made
 	half.tags = append(slices.Clone(made.tags[:last]), tagMaking)
 	err = p.take(ctx, cost, func() error {
-		_, err := p.lvm(ctx, p.lvcreate(half)...)
+		_, err := p.lvm(ctx, p.lvcreate(half, "n")...)
 		return err
 	})
 	if err != nil {

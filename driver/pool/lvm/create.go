@@ -38,14 +38,14 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	} else {
 		made.tags = append(made.tags, wipedTag(0))
 	}
-	return p.make(ctx, spec, made, p.lvcreate(made))
+	return p.make(ctx, spec, made, p.lvcreate(made, "n"))
 }
 
-// lvcreate returns the command that makes an empty logical volume. Nothing of it is zeroed or looked at
-// then, which could only be done while it is active. Only who says that it ignores the skip activates it,
-// so nothing does when the machine starts (--setautoactivation is not there for RAID and thin ones).
-func (p *Pool) lvcreate(l lv) []string {
-	args := []string{"lvcreate", "--yes", "--activate", "n", "--setactivationskip", "y", "--name", l.name}
+// lvcreate returns the command that makes an empty logical volume, and activates it or not. Nothing of it
+// is zeroed or looked at. Only who says that it ignores the skip activates it later, so nothing does when the
+// machine starts (--setautoactivation is not there for RAID and thin ones).
+func (p *Pool) lvcreate(l lv, activate string) []string {
+	args := []string{"lvcreate", "--yes", "--activate", activate, "--ignoreactivationskip", "--setactivationskip", "y", "--name", l.name}
 	size := fmt.Sprintf("%db", l.size)
 	if p.thin() {
 		args = append(args, "--virtualsize", size, "--thinpool", p.config.ThinPool)

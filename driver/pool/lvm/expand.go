@@ -11,7 +11,7 @@ import (
 )
 
 // Expand extends the logical volume, and its device with it while attached. What is new of a thick one is
-// wiped before anybody can read it: of one that is attached before it gets it (expandAttached), else when
+// wiped before anybody can read it: of one that is attached before it gets it (extendAttached), else when
 // it is attached next.
 func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
 	if !p.owns(id) {
@@ -108,7 +108,7 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size, del
 // wipeSpare wipes blocks that are free, and returns which.
 func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err error) {
 	identity := spare.tags[0]
-	if _, err := p.lvm(ctx, p.lvcreate(spare)...); err != nil {
+	if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
 		if !isExit(err) {
 			return nil, err
 		}
@@ -116,16 +116,16 @@ func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err er
 		if removeErr := p.remove(ctx, spare.name, identity); removeErr != nil {
 			return nil, removeErr
 		}
-		if _, err := p.lvm(ctx, p.lvcreate(spare)...); err != nil {
+		if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
 			return nil, err
 		}
 	}
-	device, err := p.activate(ctx, spare.name, false, identity)
-	if err == nil && device == "" {
-		err = volume.Errorf(volume.Internal, "logical volume %q is gone", spare.name)
+	d, active, err := p.device(spare.name)
+	if err == nil && !active {
+		err = volume.Errorf(volume.Internal, "logical volume %q was made, and its device did not appear", spare.name)
 	}
 	if err == nil {
-		err = p.wipe(device, 0, spare.size)
+		err = p.wipe(d.Device, 0, spare.size)
 	}
 	var g *group
 	if err == nil {
