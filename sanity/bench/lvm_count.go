@@ -10,7 +10,6 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
-	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -43,6 +42,8 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		_, err := b.controller.ControllerExpandVolume(b, &csi.ControllerExpandVolumeRequest{VolumeId: handle, CapacityRange: &csi.CapacityRange{RequiredBytes: int64(to)}, VolumeCapability: access})
 		return err
 	}
+	snapshot := func() error { return b.snapshotOf("count", "s") }
+	unsnapshot := func() error { return b.deleteSnapshot("s") }
 	if err := os.Mkdir(staging, 0o700); err != nil {
 		return nil, err
 	}
@@ -67,15 +68,15 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		}},
 		{"NodeUnstageVolume", noBound, unstage},
 		{"ControllerPublishVolume", 1, attach},
+		{"CreateSnapshot", 1, snapshot},
+		{"DeleteSnapshot", 1, unsnapshot},
 		{"ControllerExpandVolume, while attached", 1, func() error { return expand(2 * lvmBytes) }},
 		{"ControllerUnpublishVolume", 1, func() error { return b.detach(handle) }},
 		{"ControllerExpandVolume", 1, func() error { return expand(3 * lvmBytes) }},
+		{"CreateSnapshot, the first since it grew detached", noBound, snapshot},
+		{"DeleteSnapshot", 1, unsnapshot},
+		{"DeleteVolume", 1, func() error { return b.delete(handle) }},
 	}
-	if _, takes := b.pool.(pool.Snapshotter); takes {
-		calls = append(calls, counted{"CreateSnapshot", 1, func() error { return b.snapshotOf("count", "s") }},
-			counted{"DeleteSnapshot", 1, func() error { return b.deleteSnapshot("s") }})
-	}
-	calls = append(calls, counted{"DeleteVolume", 1, func() error { return b.delete(handle) }})
 	for _, c := range calls {
 		commands, err := b.runner.during(c.do)
 		if err != nil {
