@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,15 +126,25 @@ func killedWatchdogLeavesNothingFrozen(t *testing.T, dir, target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	children, err := os.ReadFile("/proc/thread-self/children")
-	if err == nil && len(children) == 0 { // it was started by another thread
-		children, err = exec.Command("pgrep", "-P", fmt.Sprint(os.Getpid())).Output()
-	}
+	lists, err := filepath.Glob("/proc/self/task/*/children") // each thread has its own
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, child := range strings.Fields(string(children)) {
-		_ = exec.Command("kill", "-9", child).Run() // pgrep itself has ended
+	killed := 0
+	for _, list := range lists {
+		children, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, child := range strings.Fields(string(children)) {
+			pid, err := strconv.Atoi(child)
+			if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+				killed++
+			}
+		}
+	}
+	if killed == 0 {
+		t.Fatal("there is no watchdog to kill")
 	}
 	if err := frozen.Thaw(); err == nil {
 		t.Error("Thaw by a watchdog that was killed succeeded: nobody knows how long it was frozen")
