@@ -34,6 +34,7 @@ type machine struct {
 	before func(ctx context.Context, method string) error // called before a call is served; nil: nothing
 	after  func(method string) error                      // its error takes the place of the answer
 	during func(name string)                              // called when a create is at work; nil: nothing
+	lie    func(answer any)                               // changes an answer; nil: nothing
 	server *grpc.Server
 	lis    *bufconn.Listener
 	conn   *grpc.ClientConn
@@ -72,7 +73,7 @@ func (m *machine) connect(t testing.TB, f *fleet.Fleet) {
 	m.lis = bufconn.Listen(64 << 10)
 	m.server = d.Remote(klog.NewContext(t.Context(), klog.Logger{}), grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		m.mu.Lock()
-		before, after := m.before, m.after
+		before, after, lie := m.before, m.after, m.lie
 		m.mu.Unlock()
 		if before != nil {
 			if err := before(ctx, info.FullMethod); err != nil {
@@ -84,6 +85,9 @@ func (m *machine) connect(t testing.TB, f *fleet.Fleet) {
 			if failed := after(info.FullMethod); failed != nil {
 				return nil, failed
 			}
+		}
+		if lie != nil && err == nil {
+			lie(resp)
 		}
 		return resp, err
 	}))
@@ -147,6 +151,13 @@ func (m *machine) working(during func(name string)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.during = during
+}
+
+// lying has each answer changed.
+func (m *machine) lying(lie func(answer any)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lie = lie
 }
 
 // volumes returns the names of what is on the disk.

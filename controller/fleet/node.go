@@ -34,8 +34,9 @@ type node struct {
 }
 
 func newNode(name string, conn grpc.ClientConnInterface, c *contents, slots chan struct{}) *node {
+	calls := caller{conn, name}
 	n := &node{
-		name: name, controller: csi.NewControllerClient(conn), group: csi.NewGroupControllerClient(conn),
+		name: name, controller: csi.NewControllerClient(calls), group: csi.NewGroupControllerClient(calls),
 		contents: c, slots: slots, free: map[string]capacity{}, promised: map[string]int64{},
 	}
 	n.left, n.leave = context.WithCancel(context.Background())
