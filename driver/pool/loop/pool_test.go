@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -164,15 +165,24 @@ func TestSparseImageTakesBlocksWhenWrittenAndGivesThemBack(t *testing.T) {
 func TestReadOnlyDoesNotStickToADevice(t *testing.T) {
 	p, _ := newPool(t, loop.Config{})
 	create(t, p, "a", 8*volume.MiB)
-	device := attach(t, p, "a", false)
-	run(t, "blockdev", "--setro", device)
-	detach(t, p, "a")
-	attach(t, p, "a", true)
-	detach(t, p, "a")
-	// Whoever gets it next, it need not be loam.
 	other := filepath.Join(t.TempDir(), "file")
 	run(t, "truncate", "--size=1M", other)
-	run(t, "losetup", device, other)
+	var device string
+	for attempts := 20; ; attempts-- {
+		device = attach(t, p, "a", false)
+		run(t, "blockdev", "--setro", device)
+		detach(t, p, "a")
+		attach(t, p, "a", true)
+		detach(t, p, "a")
+		// Whoever gets it next, it need not be loam: here another test of this machine may be quicker.
+		out, err := exec.Command("losetup", device, other).CombinedOutput()
+		if err == nil {
+			break
+		}
+		if attempts == 0 {
+			t.Fatalf("losetup %s: %v: %s", device, err, out)
+		}
+	}
 	readOnly := run(t, "blockdev", "--getro", device)
 	run(t, "losetup", "--detach", device)
 	if readOnly != "0" {
