@@ -126,7 +126,7 @@ func (p *Pool) Close() error {
 
 // lockPatience is how long the lock is tried for. A command that a process was just starting when it was
 // killed has the lock for a moment longer than the process.
-const lockPatience = time.Second
+const lockPatience = 5 * time.Second
 
 // takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The
 // kernel lets go of it when the process ends, in whatever way.
