@@ -103,9 +103,13 @@ func TestThinDataFull(t *testing.T) {
 	t.Logf("count: thin data full: %d writes acknowledged before, %d after the pool was extended, lost %d, leaked %d", acknowledged, len(c.holds)-acknowledged, lost, len(m.left()))
 }
 
-// queueShortly has a full thin pool refuse what does not fit after a second, and not after a minute.
+// queueShortly has every full thin pool of this machine refuse what does not fit after a second, and not after a minute.
+// It skips the test outside of a VM, where there may be thin pools of others.
 func queueShortly(t *testing.T) {
 	t.Helper()
+	if os.Getenv("LOAM_TEST_BOOT") == "" {
+		t.Skip("changes a setting of all thin pools of the machine: it runs in a VM only")
+	}
 	const path = "/sys/module/dm_thin_pool/parameters/no_space_timeout"
 	before, err := os.ReadFile(path)
 	if err == nil {
