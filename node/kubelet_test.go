@@ -33,6 +33,12 @@ type kubelet struct {
 	wrong  []string        // what a plugin did that it must not
 }
 
+// socketFile tells a socket from the next one of its name, which may get the same inode.
+type socketFile struct {
+	inode   uint64
+	changed syscall.Timespec
+}
+
 // startKubelet runs until stop is called or the test ends. What it knew is then forgotten.
 func startKubelet(t *testing.T, dir string) (k *kubelet, stop func()) {
 	k = &kubelet{dir: dir, taken: map[string]bool{}}
@@ -40,7 +46,7 @@ func startKubelet(t *testing.T, dir string) (k *kubelet, stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		seen := map[string]uint64{} // the file at a path
+		seen := map[string]socketFile{} // the one at a path
 		for ctx.Err() == nil {
 			k.reconcile(ctx, seen)
 			select {
@@ -62,7 +68,7 @@ func startKubelet(t *testing.T, dir string) (k *kubelet, stop func()) {
 	return k, stop
 }
 
-func (k *kubelet) reconcile(ctx context.Context, seen map[string]uint64) {
+func (k *kubelet) reconcile(ctx context.Context, seen map[string]socketFile) {
 	entries, _ := os.ReadDir(filepath.Join(k.dir, "plugins_registry"))
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -74,7 +80,8 @@ func (k *kubelet) reconcile(ctx context.Context, seen map[string]uint64) {
 			continue
 		}
 		there[path] = true
-		file := info.Sys().(*syscall.Stat_t).Ino
+		stat := info.Sys().(*syscall.Stat_t)
+		file := socketFile{stat.Ino, stat.Ctim}
 		if k.taken[path] && seen[path] == file {
 			continue
 		}
