@@ -42,10 +42,20 @@ func (c *cluster) path(elements ...string) string {
 	return filepath.Join(append([]string{c.dir}, elements...)...)
 }
 
+// startController starts the controller until it waits for nodes. Between two of them somebody else may have its port for
+// a moment, such as a node that dials it and gets it for its own end.
 func (c *cluster) startController(address string) {
 	c.Helper()
-	c.controller = startLoam(c.T, "controller", "--endpoint", c.path("c.sock"), "--listen", address,
-		"--certificate", c.certificates.path("localhost.crt"), "--key", c.certificates.path("localhost.key"), "--client-ca", c.certificates.path("ca.crt"))
+	const taken = "address already in use"
+	eventually(c.T, func() error {
+		c.controller = startLoam(c.T, "controller", "--endpoint", c.path("c.sock"), "--listen", address,
+			"--certificate", c.certificates.path("localhost.crt"), "--key", c.certificates.path("localhost.key"), "--client-ca", c.certificates.path("ca.crt"))
+		if c.controller.says("(waiting for nodes|"+taken+")") != taken {
+			return nil
+		}
+		_ = c.controller.end() // which says the same
+		return fmt.Errorf("%s: %s", address, taken)
+	})
 }
 
 // startNode starts a node with a pool that has a file system of its own, in the directory that it always has.
