@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -35,6 +36,10 @@ func LeaveNothing(run func() int) int {
 		return 1
 	}
 	code := run()
+	// Who looks at a loop device keeps it a moment longer.
+	for until := time.Now().Add(10 * time.Second); len(loopsBelow(dir)) > 0 && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	left, err := Leftovers(dir)
 	if err != nil {
 		left = append(left, "and more may be: "+err.Error())
@@ -59,16 +64,7 @@ func Leftovers(dir string) (left []string, err error) {
 	for _, m := range mounts {
 		left = append(left, fmt.Sprintf("mount of %s at %s", m.Source, m.Mountpoint))
 	}
-	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	if err != nil {
-		return left, err
-	}
-	for _, path := range loops {
-		text, err := os.ReadFile(path)
-		if err == nil && strings.HasPrefix(string(text), dir+"/") { // an error: it went away meanwhile
-			left = append(left, fmt.Sprintf("%s on %s", strings.Split(path, "/")[3], strings.TrimSpace(string(text))))
-		}
-	}
+	left = append(left, loopsBelow(dir)...)
 	children, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil {
 		return left, err
@@ -84,4 +80,16 @@ func Leftovers(dir string) (left []string, err error) {
 		left = append(left, "file "+filepath.Join(dir, e.Name()))
 	}
 	return left, err
+}
+
+// loopsBelow names the loop devices on files below dir.
+func loopsBelow(dir string) (loops []string) {
+	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file") // the pattern is well formed
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.HasPrefix(string(text), dir+"/") { // an error: it went away meanwhile
+			loops = append(loops, fmt.Sprintf("%s on %s", strings.Split(path, "/")[3], strings.TrimSpace(string(text))))
+		}
+	}
+	return loops
 }
