@@ -96,7 +96,7 @@ func TestCallsArriveWithAllThatBelongsToThem(t *testing.T) {
 	r := listen(t, a, "localhost:0")
 	server, s := newServer(t)
 	dial(t, a, r.address, "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	client := healthgrpc.NewHealthClient(r.node("n1"))
 	check := func(ctx context.Context, what string) error {
 		_, err := client.Check(ctx, &healthgrpc.HealthCheckRequest{Service: what})

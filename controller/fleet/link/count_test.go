@@ -19,13 +19,13 @@ func TestThousandNodesAreBackWithinSeconds(t *testing.T) {
 		server, _ := newServer(t)
 		dial(t, a, r.address, fmt.Sprintf("n%d", i), server)
 	}
-	first := eventually(t, 2*time.Minute, "all nodes", func() bool { return r.count() == nodes })
+	first := eventually(t, 5*time.Minute, "all nodes", func() bool { return r.count() == nodes })
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	r.stop()
 	again := listen(t, a, r.address)
-	back := eventually(t, 2*time.Minute, "all nodes to be back", func() bool { return again.count() == nodes })
+	back := eventually(t, 5*time.Minute, "all nodes to be back", func() bool { return again.count() == nodes })
 	fmt.Printf("count: 1,000 nodes over TLS: connected in %s, back %s after a restart of the controller, %d MiB for both sides of the connections\n",
 		first.Round(time.Millisecond), back.Round(time.Millisecond), m.Sys>>20)
 }

@@ -44,6 +44,10 @@ const (
 	leastWait   = 100 * time.Millisecond
 	mostWait    = 3 * time.Second
 	dialTimeout = 10 * time.Second
+
+	// An address that was a pod's may swallow all that is sent to it. Nodes must be back before a controller goes on
+	// without them, which it does 10 s after its start.
+	connectTimeout = 3 * time.Second
 )
 
 // Run keeps this node connected until ctx ends or the server has stopped. What goes wrong is logged, once for each
@@ -56,6 +60,7 @@ func (d Dialer) Run(ctx context.Context) {
 		if err == nil {
 			logger.Info("connected to the controller")
 			began := time.Now()
+			last = ""
 			if d.serve(ctx, c) {
 				return
 			}
@@ -101,10 +106,18 @@ func (d Dialer) dial(ctx context.Context) (_ *conn, err error) {
 	}
 	config = config.Clone()
 	config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{"http/1.1"}
-	dialer := tls.Dialer{NetDialer: &net.Dialer{Control: dropWhenSilent}, Config: config}
-	c, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if config.ServerName == "" {
+		if config.ServerName, _, err = net.SplitHostPort(d.Address); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	c := tls.Client(raw, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, raw.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	reader, err := d.upgrade(ctx, c)
@@ -115,6 +128,22 @@ func (d Dialer) dial(ctx context.Context) (_ *conn, err error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return newConn(c, reader, 0), nil
+}
+
+// connect opens what TLS is spoken over. To find the address may take longer than connectTimeout: a name server that is
+// away is followed by the next one after 5 seconds.
+func (d Dialer) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dialer := net.Dialer{Control: func(network, address string, raw syscall.RawConn) error {
+		time.AfterFunc(connectTimeout, func() { cancel(fmt.Errorf("%s does not answer: no connection within %s", address, connectTimeout)) })
+		return dropWhenSilent(network, address, raw)
+	}}
+	c, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if late := context.Cause(ctx); err != nil && late != nil {
+		return nil, late
+	}
+	return c, err
 }
 
 // upgrade says who this is and what for.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +34,7 @@ import (
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
-	for range 500 { // those that have been told to end
+	for range 3000 { // those that have been told to end
 		if runtime.NumGoroutine() <= before {
 			os.Exit(code)
 		}
@@ -138,10 +140,14 @@ func listen(t testing.TB, a *authority, address string) *replica {
 // serve takes connections until r.stop.
 func (r *replica) serve(t testing.TB, address string, config *tls.Config, identify func(context.Context, *http.Request, string) (string, error)) {
 	t.Helper()
-	tcp, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var tcp net.Listener
+	eventually(t, 30*time.Second, "the address "+address, func() bool { // which is that of a replica before, or has been lent to somebody since
+		var err error
+		if tcp, err = net.Listen("tcp", address); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	r.address = tcp.Addr().String()
 	l := link.NewListener(link.ListenerConfig{TLS: config, Identify: identify,
 		Connect: func(node string, conn grpc.ClientConnInterface) func() {

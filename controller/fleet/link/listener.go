@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -70,7 +69,7 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 		ReadTimeout:       helloTimeout + identifyTimeout,
 		MaxHeaderBytes:    maxHelloBytes,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2 here
-		ErrorLog:          log.New(httpLog{klog.FromContext(ctx)}, "", 0),
+		ErrorLog:          log.New(&httpLog{logger: klog.FromContext(ctx)}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState:         strangers.state,
 
@@ -139,17 +138,6 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.adopt(klog.NewContext(ctx, logger), volume.NodeName(machine), raw, buffered.Reader)
-}
-
-// httpLog takes what an http.Server has to say: of strangers only what may be a node whose certificate, or whose
-// trust in ours, is wrong. A port is probed all day.
-type httpLog struct{ logger klog.Logger }
-
-func (l httpLog) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("certificate")) || bytes.Contains(line, []byte("panic")) {
-		l.logger.Info("connection ended", "err", string(bytes.TrimSpace(line)))
-	}
-	return len(line), nil
 }
 
 // printable is what of a claimed name is fit for a log.

@@ -23,15 +23,15 @@ func TestNodeConnectsAgainAndTheSecondConnectionCounts(t *testing.T) {
 	r := listen(t, a, "localhost:0")
 	server, _ := newServer(t)
 	stop := dial(t, a, r.address, "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	first := r.node("n1")
 	other, _ := newServer(t)
 	dial(t, a, r.address, "n1", other)
-	eventually(t, 10*time.Second, "the second connection", func() bool { n := r.node("n1"); return n != nil && n != first })
+	eventually(t, 30*time.Second, "the second connection", func() bool { n := r.node("n1"); return n != nil && n != first })
 	stop()
 	r.stop()
 	again := listen(t, a, r.address)
-	eventually(t, 15*time.Second, "the node to be back", func() bool { return again.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node to be back", func() bool { return again.node("n1") != nil })
 	if _, err := healthgrpc.NewHealthClient(again.node("n1")).Check(t.Context(), &healthgrpc.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}
@@ -52,10 +52,10 @@ func TestNodeThatStopsEndsItsCallsFirst(t *testing.T) {
 			Token: func() (string, error) { return "token-of-n1", nil },
 		}.Run(klog.NewContext(context.Background(), klog.Logger{}))
 	}()
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	server.GracefulStop()
 	<-done
-	eventually(t, 10*time.Second, "the node to be gone", func() bool { return r.count() == 0 })
+	eventually(t, 30*time.Second, "the node to be gone", func() bool { return r.count() == 0 })
 }
 
 // dialOnce starts a node that comes once, and returns a channel that is closed when it has to come again.
@@ -87,7 +87,7 @@ func TestCallsOutliveTheReplacementOfTheirConnection(t *testing.T) {
 	r := listen(t, a, "localhost:0")
 	server, s := newServer(t)
 	over := dialOnce(t, a, r.address, "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	before := r.node("n1")
 	failed := make(chan error, 1)
 	go func() {
@@ -97,7 +97,7 @@ func TestCallsOutliveTheReplacementOfTheirConnection(t *testing.T) {
 	<-s.began
 	other, _ := newServer(t)
 	dial(t, a, r.address, "n1", other)
-	eventually(t, 10*time.Second, "the second connection", func() bool { return r.node("n1") != before })
+	eventually(t, 30*time.Second, "the second connection", func() bool { return r.node("n1") != before })
 	if _, err := healthgrpc.NewHealthClient(r.node("n1")).Check(t.Context(), &healthgrpc.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}
@@ -123,7 +123,7 @@ func TestReplacedConnectionEndsWithoutItsCalls(t *testing.T) {
 	r := listen(t, a, "localhost:0")
 	server, s := newServer(t)
 	over := dialOnce(t, a, r.address, "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	before := r.node("n1")
 	stream, err := healthgrpc.NewHealthClient(before).Watch(t.Context(), &healthgrpc.HealthCheckRequest{Service: "wait"})
 	if err != nil {
@@ -132,12 +132,12 @@ func TestReplacedConnectionEndsWithoutItsCalls(t *testing.T) {
 	<-s.began
 	other, _ := newServer(t)
 	dial(t, a, r.address, "n1", other)
-	eventually(t, 10*time.Second, "the second connection", func() bool { return r.node("n1") != before })
+	eventually(t, 30*time.Second, "the second connection", func() bool { return r.node("n1") != before })
 	began := time.Now()
 	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("it ended with %v", err)
 	}
-	if took := time.Since(began); took < 5*time.Second || took > 15*time.Second {
+	if took := time.Since(began); took < 5*time.Second || took > 40*time.Second {
 		t.Errorf("it ended after %s", took)
 	}
 	<-over
@@ -152,8 +152,8 @@ func TestNodeThatConnectsManyTimesAtOnceStaysConnected(t *testing.T) {
 		server, _ := newServer(t)
 		dialOnce(t, a, r.address, "n1", server)
 	}
-	eventually(t, 20*time.Second, "all of them", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.came == times })
-	eventually(t, 20*time.Second, "all but one to end", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.went == times-1 })
+	eventually(t, 30*time.Second, "all of them", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.came == times })
+	eventually(t, 30*time.Second, "all but one to end", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.went == times-1 })
 	if _, err := healthgrpc.NewHealthClient(r.node("n1")).Check(t.Context(), &healthgrpc.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}

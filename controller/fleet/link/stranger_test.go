@@ -110,17 +110,17 @@ func TestSilentStrangersCostLittle(t *testing.T) {
 	}()
 	began := time.Now()
 	for _, c := range conns { // all are ended by the other side
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(40 * time.Second))
 		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
 			t.Fatalf("a silent connection is still open after %s: %v", time.Since(began), err)
 		}
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	server, _ := newServer(t)
 	dial(t, a, r.address, "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 }
 
 // Whoever says what he has to say a byte at a time is not listened to for long.
@@ -150,13 +150,13 @@ func TestSlowStrangersAreCutOff(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+				_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 				_, _ = io.Copy(io.Discard, c.conn)
 			}()
 			for i := range c.says {
 				select {
 				case <-ended:
-					if took := time.Since(began); took > 10*time.Second {
+					if took := time.Since(began); took > 30*time.Second {
 						t.Errorf("%s: cut off after %s", what, took)
 					}
 					return
@@ -174,22 +174,25 @@ func TestSlowStrangersAreCutOff(t *testing.T) {
 func TestStrangerGetsFewHandshakesASecond(t *testing.T) {
 	a := newAuthority(t)
 	r := listen(t, a, "localhost:0")
-	began, handshakes, refused := time.Now(), 0, 0
-	for range 200 {
-		c, err := tls.Dial("tcp", r.address, &tls.Config{RootCAs: a.pool, ServerName: "localhost"})
+	var silent []net.Conn
+	for range 64 { // they count from when they come
+		c, err := net.Dial("tcp", r.address)
 		if err != nil {
-			refused++
-			continue
+			t.Fatal(err)
 		}
-		handshakes++
-		_ = c.Close()
+		silent = append(silent, c)
 	}
-	if most := 64 * int(time.Since(began)/time.Second+1); handshakes > most || refused == 0 {
-		t.Errorf("%d handshakes in %s", handshakes, time.Since(began))
+	c, err := tls.Dial("tcp", r.address, &tls.Config{RootCAs: a.pool, ServerName: "localhost"})
+	if err == nil {
+		_ = c.Close()
+		t.Error("there is a handshake for one more")
+	}
+	for _, c := range silent {
+		_ = c.Close()
 	}
 	server, _ := newServer(t)
 	dial(t, a, r.address, "n1", server) // from the same address
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 }
 
 // What a node has sent is of no use to whoever has recorded it.
@@ -199,7 +202,7 @@ func TestHelloCannotBeReplayed(t *testing.T) {
 	p := proxy(t, r.address)
 	server, _ := newServer(t)
 	dial(t, a, p.listener.Addr().String(), "n1", server)
-	eventually(t, 10*time.Second, "the node", func() bool { return r.node("n1") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n1") != nil })
 	before := r.node("n1")
 	p.mu.Lock()
 	sent := bytes.Clone(p.sent.Bytes())
@@ -221,5 +224,30 @@ func TestHelloCannotBeReplayed(t *testing.T) {
 	}
 	if r.node("n1") != before {
 		t.Error("it got in")
+	}
+	eventually(t, 30*time.Second, "a line in the log", func() bool { return r.log.count("refused a stranger") == 1 })
+}
+
+// Strangers who fail all day do not fill the log.
+func TestStrangersShareALineInTheLog(t *testing.T) {
+	a := newAuthority(t)
+	r := listen(t, a, "localhost:0")
+	for _, says := range []string{"", "no TLS at all", "no TLS again", "\x16\x03\x01\x00\x05hello"} {
+		c, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if says == "" {
+			_ = c.Close()
+			continue
+		}
+		_, _ = io.WriteString(c, says)
+		_, _ = io.Copy(io.Discard, c)
+		_ = c.Close()
+	}
+	eventually(t, 30*time.Second, "a line in the log", func() bool { return r.log.count("refused a stranger") > 0 })
+	r.stop()
+	if n := r.log.count("\n"); n != 1 {
+		t.Errorf("%d lines", n)
 	}
 }
