@@ -89,7 +89,7 @@ func TestNodeOfThePodThatHasJustLeftIsWaitedFor(t *testing.T) {
 
 // One node that hangs must not keep all others from being used.
 func TestNodeThatHangsStopsNobodyElse(t *testing.T) {
-	f := fleet.New(fleet.Config{Settle: time.Nanosecond, Patience: 20 * time.Millisecond})
+	f := fleet.New(fleet.Config{Settle: time.Nanosecond, Patience: 2 * time.Second})
 	release := make(chan struct{})
 	defer close(release)
 	for _, name := range []string{"a", "b"} {
@@ -105,16 +105,18 @@ func TestNodeThatHangsStopsNobodyElse(t *testing.T) {
 		}
 		m.connect(t, f)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	began := time.Now()
 	for _, name := range []string{"v", "w"} {
-		if got, err := f.CreateVolume(t.Context(), request(name)); err != nil || got.GetVolume().GetVolumeId() != "b/default/"+name {
+		if got, err := f.CreateVolume(ctx, request(name)); err != nil || got.GetVolume().GetVolumeId() != "b/default/"+name {
 			t.Errorf("%v, %v", got, err)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	if all, err := f.GetCapacity(t.Context(), &csi.GetCapacityRequest{}); err != nil || all.GetAvailableCapacity() != 1<<30-2<<20 {
+	if all, err := f.GetCapacity(ctx, &csi.GetCapacityRequest{}); err != nil || all.GetAvailableCapacity() != 1<<30-2<<20 {
 		t.Errorf("%v, %v", all, err)
 	}
 }
