@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,17 +38,18 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool) (devi
 		return "", failed("open", file, err)
 	}
 	defer backing.Close() //nolint:errcheck // the kernel holds its own reference; nothing was written
-	err = again(ctx, unix.EBUSY, func() error {
+	err = again(ctx, func() error {
 		device, err = configureLoop(backing, readOnly, mode)
 		return err
-	})
+	}, unix.EBUSY, unix.ENXIO)
 	if err != nil {
 		return "", volume.Errorf(volume.Internal, "make a loop device of %q: %w", file, err)
 	}
 	return device, nil
 }
 
-// configureLoop takes a free device. EBUSY means that somebody else was quicker.
+// configureLoop takes a free device. EBUSY means that somebody else was quicker, and ENXIO that they are
+// just giving it back.
 func configureLoop(backing *os.File, readOnly bool, mode int) (path string, err error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
@@ -103,7 +105,7 @@ func (h *Host) DetachLoop(ctx context.Context, device string, file FileID) error
 	if err := h.notMounted(device); err != nil {
 		return err
 	}
-	err := again(ctx, unix.EBUSY, func() error { return clearLoop(device, file) })
+	err := again(ctx, func() error { return clearLoop(device, file) }, unix.EBUSY)
 	if errors.Is(err, unix.EBUSY) {
 		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
 	}
@@ -160,13 +162,13 @@ func (h *Host) GrowLoop(device string) error {
 	return errors.Join(failed("grow", device, err), f.Close())
 }
 
-// again calls do while it fails with the given error and patience lasts.
-func again(ctx context.Context, with error, do func() error) error {
+// again calls do while it fails with one of the given errors and patience lasts.
+func again(ctx context.Context, do func() error, with ...error) error {
 	ctx, cancel := context.WithTimeout(ctx, loopPatience)
 	defer cancel()
 	for pause := loopPause; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := do()
-		if !errors.Is(err, with) {
+		if !slices.ContainsFunc(with, func(w error) bool { return errors.Is(err, w) }) {
 			return err
 		}
 		select {

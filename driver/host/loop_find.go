@@ -32,32 +32,41 @@ type Loop struct {
 }
 
 // Loops returns the loop devices of this machine that have a file, by that file. The kernel names the
-// file by device and inode; its path may since have changed, or mean another file here.
+// file by device and inode; its path may since have changed, or mean another file here. A file that does
+// not answer is left out, and who then asks for it with Identify hears so.
 func (h *Host) Loops() (map[FileID]Loop, error) {
 	loops := map[FileID]Loop{}
-	err := eachLoop(func(l Loop) bool {
+	_, err := eachLoop(func(l Loop) bool {
 		loops[l.File] = l
 		return true
 	})
 	return loops, err
 }
 
-// LoopOf returns the loop device of a file, and whether there is one.
-func (h *Host) LoopOf(file FileID) (found Loop, ok bool, err error) {
-	err = eachLoop(func(l Loop) bool {
+// LoopOf returns the loop device of a file that Identify has found at path, and whether there is one.
+func (h *Host) LoopOf(path string, file FileID) (found Loop, ok bool, err error) {
+	silent, err := eachLoop(func(l Loop) bool {
 		if l.File == file {
 			found, ok = l, true
 		}
 		return !ok
 	})
-	return found, ok, err
+	if err != nil || ok || silent == nil {
+		return found, ok, err
+	}
+	// The kernel asks the file of a device as Identify does: while this one answers, the device has another.
+	if now, _, err := Identify(path); err != nil || now != file {
+		return Loop{}, false, silent
+	}
+	return Loop{}, false, nil
 }
 
-// eachLoop calls visit for each loop device that has a file, until it returns false.
-func eachLoop(visit func(Loop) bool) error {
+// eachLoop calls visit for each loop device that has a file, until it returns false. A device whose file
+// does not answer, such as one on an xfs that has shut down, is passed over: that is the error silent.
+func eachLoop(visit func(Loop) bool) (silent, err error) {
 	entries, err := os.ReadDir("/sys/block")
 	if err != nil {
-		return volume.Errorf(volume.Internal, "list the block devices: %w", err)
+		return nil, volume.Errorf(volume.Internal, "list the block devices: %w", err)
 	}
 	for _, entry := range entries {
 		name := entry.Name()
@@ -69,14 +78,18 @@ func eachLoop(visit func(Loop) bool) error {
 			continue
 		}
 		l, bound, err := readLoop("/dev/" + name)
+		if isSilent(err) {
+			silent = failed("look at the file of", "/dev/"+name, err)
+			continue
+		}
 		if err != nil {
-			return failed("look at", "/dev/"+name, err)
+			return silent, failed("look at", "/dev/"+name, err)
 		}
 		if bound && !visit(l) {
-			return nil
+			return silent, nil
 		}
 	}
-	return nil
+	return silent, nil
 }
 
 func readLoop(path string) (l Loop, bound bool, err error) {
@@ -96,6 +109,11 @@ func readLoop(path string) (l Loop, bound bool, err error) {
 		return Loop{}, false, err
 	}
 	return Loop{Device: path, File: fileOf(info), ReadOnly: info.Flags&unix.LO_FLAGS_READ_ONLY != 0}, true, nil
+}
+
+// isSilent tells the errors of a file system that is gone from those of the device.
+func isSilent(err error) bool {
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.ESTALE) || errors.Is(err, unix.ENOTCONN)
 }
 
 func fileOf(info *unix.LoopInfo64) FileID { return FileID{Device: info.Device, Inode: info.Inode} }

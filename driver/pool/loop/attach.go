@@ -3,7 +3,6 @@ package loop
 import (
 	"context"
 	"os"
-	"path/filepath"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -16,7 +15,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		return "", err
 	}
 	if !v.Attached() {
-		image := filepath.Join(p.volumeDir(id.Name), imageName)
+		image := p.imagePath(id.Name)
 		p.refill(image)
 		device, err := p.machine.AttachLoop(ctx, image, readOnly)
 		if err != nil {
@@ -53,7 +52,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if err != nil {
 		return err
 	}
-	l, attached, err := p.machine.LoopOf(file)
+	l, attached, err := p.machine.LoopOf(p.imagePath(id.Name), file)
 	if err != nil || !attached {
 		return err
 	}

@@ -84,7 +84,7 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		return origin{image: filepath.Join(dir, imageName), size: s.Size}, err
 	default:
 		v, _, err := p.read(spec.Source.ID)
-		return origin{image: filepath.Join(p.volumeDir(v.ID.Name), imageName), size: v.Size, of: &v}, err
+		return origin{image: p.imagePath(v.ID.Name), size: v.Size, of: &v}, err
 	}
 }
 

@@ -95,7 +95,7 @@ func (p *Pool) trim() error {
 		return err
 	}
 	for _, name := range names {
-		path := filepath.Join(p.volumeDir(name), imageName)
+		path := p.imagePath(name)
 		size, blocks, err := host.Allocated(path)
 		if err != nil || blocks <= size {
 			continue // what cannot be looked at is told to who asks for the volume

@@ -103,7 +103,7 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 	if err != nil {
 		return err
 	}
-	l, attached, err := machine.LoopOf(file)
+	l, attached, err := machine.LoopOf(path, file)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 // mount attaches and mounts what is not attached or mounted yet. It stays mounted when the process
 // ends while a volume in it is attached.
 func (f *filesystem) mount(ctx context.Context, path string) error {
-	l, attached, err := f.machine.LoopOf(f.file)
+	l, attached, err := f.machine.LoopOf(path, f.file)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 )
 
 func (p *Pool) volumeDir(name string) string { return filepath.Join(p.root, volumesDir, name) }
+func (p *Pool) imagePath(name string) string { return filepath.Join(p.volumeDir(name), imageName) }
 
 // Get reads one volume from the disk and finds its device.
 func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
@@ -21,7 +22,7 @@ func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	l, attached, err := p.machine.LoopOf(file)
+	l, attached, err := p.machine.LoopOf(p.imagePath(id.Name), file)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -79,7 +80,7 @@ func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
 	if err != nil {
 		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
 	}
-	file, size, err := host.Identify(filepath.Join(dir, imageName))
+	file, size, err := host.Identify(p.imagePath(id.Name))
 	if err != nil {
 		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -111,7 +110,7 @@ func (p *Pool) thawAll(ctx context.Context) error {
 	}
 	var mountPoints []string
 	for _, name := range names {
-		file, _, err := host.Identify(filepath.Join(p.volumeDir(name), imageName))
+		file, _, err := host.Identify(p.imagePath(name))
 		if volume.Is(err, volume.NotFound) {
 			continue
 		}

@@ -139,7 +139,7 @@ func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() er
 
 // imageOf returns the path of the image that a member is a copy of.
 func (p *Pool) imageOf(m member) string {
-	return filepath.Join(p.volumeDir(m.volume.ID.Name), imageName)
+	return p.imagePath(m.volume.ID.Name)
 }
 
 // snapshotDir is where a snapshot is: alone, or in its group.
