@@ -69,9 +69,7 @@ func (a *Authority) Refresh(ctx context.Context) error {
 	if err != nil {
 		return volume.Errorf(volume.Unavailable, "Secret %s/%s: %w", a.namespace, a.secret, err)
 	}
-	if err := a.publish(ctx, string(data[keyTrusted])); err != nil {
-		return volume.Errorf(volume.Unavailable, "ConfigMap %s/%s: %w", a.namespace, a.configMap, err)
-	}
+	published := a.publish(ctx, string(data[keyTrusted]))
 	if serving := string(data[keyServing]); serving != a.servingAs {
 		pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
 		if err != nil {
@@ -80,6 +78,9 @@ func (a *Authority) Refresh(ctx context.Context) error {
 		a.certificate.Store(&pair)
 		a.servingAs = serving
 		klog.FromContext(ctx).Info("serving a certificate", "validUntil", pair.Leaf.NotAfter)
+	}
+	if published != nil { // nodes that have it trust what is served all the same
+		return volume.Errorf(volume.Unavailable, "ConfigMap %s/%s: %w", a.namespace, a.configMap, published)
 	}
 	return nil
 }

@@ -154,3 +154,53 @@ func TestNothingIsServedWithoutACertificate(t *testing.T) {
 		t.Errorf("what was served before is served no more: %v", err)
 	}
 }
+
+// One replica's clock was ahead when it made everything, and has been set right.
+func TestCertificateThatIsNotValidYetIsMadeAnew(t *testing.T) {
+	s, api := newAPI(t)
+	install(s)
+	now := time.Now()
+	ahead := now.Add(48 * time.Hour)
+	for what, forget := range map[string][]string{"all of it": {keySigner, keyServing}, "the certificate": {keyServing}} {
+		right, wrong := replica(api, &now), replica(api, &ahead)
+		if err := right.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		secret := s.get(secretPath).DeepCopyObject().(*core.Secret)
+		for _, key := range forget {
+			delete(secret.Data, key)
+		}
+		s.put(secretPath, secret)
+		if err := wrong.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := right.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := trusts(published(s), right, now); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// What nodes trust may be deleted. They have it, so a certificate that was renewed is served.
+func TestCertificateIsRenewedWithoutTheConfigMap(t *testing.T) {
+	s, api := newAPI(t)
+	install(s)
+	now := time.Now()
+	a := replica(api, &now)
+	if err := a.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	had := published(s)
+	s.mu.Lock()
+	delete(s.objects, configMapPath)
+	s.mu.Unlock()
+	now = now.Add(certificateLife)
+	if err := a.Refresh(t.Context()); !volume.Is(err, volume.Unavailable) {
+		t.Errorf("nobody is told that the ConfigMap is gone: %v", err)
+	}
+	if err := trusts(had, a, now); err != nil {
+		t.Error(err)
+	}
+}

@@ -43,7 +43,7 @@ func advance(data map[string][]byte, names []string, now time.Time) (_ map[strin
 		next[key] = value
 	}
 	signer, _ := parseCertificate(next[keySigner])
-	if signer == nil || !now.Before(signer.NotAfter) || !signs(signer, next[keySignerKey]) {
+	if signer == nil || now.Before(signer.NotBefore) || !now.Before(signer.NotAfter) || !signs(signer, next[keySignerKey]) {
 		if next[keySigner], next[keySignerKey], err = newAuthority(now); err != nil {
 			return nil, false, err
 		}
@@ -88,7 +88,8 @@ func servable(data map[string][]byte, names []string, now time.Time) bool {
 			return false
 		}
 	}
-	return now.Before(serving.NotBefore.Add(certificateLife * 2 / 3))
+	// One of a replica whose clock is ahead is not valid yet.
+	return !now.Before(serving.NotBefore) && now.Before(serving.NotBefore.Add(certificateLife*2/3))
 }
 
 // bundle returns the authorities that are to be trusted: each of those given that has not expired, once.

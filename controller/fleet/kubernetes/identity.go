@@ -24,8 +24,9 @@ type Identity struct {
 	refused map[[sha256.Size]byte]refusal
 }
 
-// refusal is what was said of a token, which is not asked about again before until.
+// refusal is what was said of a token, which is not asked about again before until, whoever sends it says that he is.
 type refusal struct {
+	node  string // that it is good for, although another name was claimed; else empty
 	err   error
 	until time.Time
 }
@@ -51,8 +52,8 @@ func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string
 	if err != nil {
 		return "", err
 	}
-	key := sha256.Sum256([]byte(token + "\x00" + claimed))
-	if err := i.refusedBefore(key); err != nil {
+	key := sha256.Sum256([]byte(token))
+	if err := i.refusedBefore(key, claimed); err != nil {
 		return "", err
 	}
 	select {
@@ -67,45 +68,47 @@ func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string
 	if err != nil {
 		return "", volume.Errorf(volume.Unavailable, "the Kubernetes API did not review the token: %w", err)
 	}
-	if err := i.judge(review.Status, claimed); err != nil {
-		i.refuse(key, err)
+	node, err := i.judge(review.Status)
+	if err == nil && node != claimed {
+		err = volume.Errorf(volume.Invalid, "its token is that of node %q", node)
+	}
+	if err != nil {
+		i.refuse(key, node, err)
 		return "", err
 	}
-	return claimed, nil
+	return node, nil
 }
 
-// judge says whether a reviewed token proves that its bearer is the loam of that node.
-func (i *Identity) judge(s authentication.TokenReviewStatus, claimed string) error {
+// judge returns the node of whose loam a reviewed token proves that it is the bearer.
+func (i *Identity) judge(s authentication.TokenReviewStatus) (string, error) {
 	node := s.User.Extra[nodeNameKey]
 	switch {
 	case !s.Authenticated:
-		return volume.Errorf(volume.Invalid, "its token is not valid: %.200s", s.Error)
+		return "", volume.Errorf(volume.Invalid, "its token is not valid: %.200s", s.Error)
 	case !slices.Contains(s.Audiences, Audience):
-		return volume.Errorf(volume.Invalid, "its token is not for %q", Audience)
+		return "", volume.Errorf(volume.Invalid, "its token is not for %q", Audience)
 	case s.User.Username != i.user:
-		return volume.Errorf(volume.Invalid, "it is %q, and nodes are %q", s.User.Username, i.user)
+		return "", volume.Errorf(volume.Invalid, "it is %q, and nodes are %q", s.User.Username, i.user)
 	case len(node) != 1 || node[0] == "":
-		return volume.Errorf(volume.Invalid, "its token is not bound to a node")
-	case node[0] != claimed:
-		return volume.Errorf(volume.Invalid, "its token is that of node %q", node[0])
+		return "", volume.Errorf(volume.Invalid, "its token is not bound to a node")
 	}
-	return nil
+	return node[0], nil
 }
 
-func (i *Identity) refusedBefore(key [sha256.Size]byte) error {
+func (i *Identity) refusedBefore(key [sha256.Size]byte, claimed string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if r, known := i.refused[key]; known && time.Now().Before(r.until) {
+	if r, known := i.refused[key]; known && time.Now().Before(r.until) && (r.node == "" || r.node != claimed) {
 		return r.err
 	}
 	return nil
 }
 
-func (i *Identity) refuse(key [sha256.Size]byte, err error) {
+func (i *Identity) refuse(key [sha256.Size]byte, node string, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.refused) >= maxRefused {
 		clear(i.refused)
 	}
-	i.refused[key] = refusal{err: err, until: time.Now().Add(refusedFor)}
+	i.refused[key] = refusal{node: node, err: err, until: time.Now().Add(refusedFor)}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -63,13 +64,18 @@ func TestTokenProvesOnlyTheNodeThatItIsBoundTo(t *testing.T) {
 		}
 	}
 	asked := len(s.asked)
-	for range 100 {
-		if _, err := identify("token-expired", "node-1"); !volume.Is(err, volume.Invalid) {
-			t.Error(err)
+	for n := range 100 {
+		for _, token := range []string{"token-expired", "token-good"} {
+			if _, err := identify(token, fmt.Sprintf("node-%d", n+2)); !volume.Is(err, volume.Invalid) {
+				t.Error(err)
+			}
 		}
 	}
 	if len(s.asked) != asked {
 		t.Errorf("a token that was refused is reviewed again %d times", len(s.asked)-asked)
+	}
+	if got, err := identify("token-good", "node-1"); err != nil || got != "node-1" {
+		t.Errorf("the node itself is refused for what others claimed: %q, %v", got, err)
 	}
 	s.away = true
 	if _, err := identify("token-good", "node-1"); !volume.Is(err, volume.Unavailable) {
