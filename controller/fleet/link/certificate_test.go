@@ -3,7 +3,9 @@ package link_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +18,10 @@ import (
 func TestCertificateSaysWhoANodeIs(t *testing.T) {
 	a, foreign := newAuthority(t), newAuthority(t)
 	r := &replica{authority: a, nodes: map[string]grpc.ClientConnInterface{}}
-	r.serve(t, "localhost:0", &tls.Config{Certificates: []tls.Certificate{a.issue(t, "localhost")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.pool}, link.Certificate)
+	var trusted atomic.Pointer[x509.CertPool]
+	trusted.Store(a.pool)
+	r.clientCAs = func() (*x509.CertPool, error) { return trusted.Load(), nil }
+	r.serve(t, "localhost:0", &tls.Config{Certificates: []tls.Certificate{a.issue(t, "localhost")}}, link.Certificate)
 	_, port, _ := net.SplitHostPort(r.address)
 	start := func(name string, certificates ...tls.Certificate) {
 		server, _ := newServer(t)
@@ -35,13 +40,15 @@ func TestCertificateSaysWhoANodeIs(t *testing.T) {
 	start("both", a.issue(t, "both", "n1"))
 	start("n2", a.issue(t, "n2"))
 	start("unnamed", a.issue(t))
-	eventually(t, 20*time.Second, "the node", func() bool { return r.node("n2") != nil })
+	eventually(t, 30*time.Second, "the node", func() bool { return r.node("n2") != nil })
 	for _, why := range []string{"didn't provide a certificate", "unknown authority", `certificate is that of \"n1\"`, "has 2 DNS names", "has 0 DNS names"} {
-		eventually(t, 20*time.Second, "a line of the log with "+why, func() bool { return r.log.count(why) > 0 })
+		eventually(t, 30*time.Second, "a line of the log with "+why, func() bool { return r.log.count(why) > 0 })
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.came != 1 || len(r.nodes) != 1 {
 		t.Errorf("%d got in: %v", r.came, r.nodes)
 	}
+	r.mu.Unlock()
+	trusted.Store(foreign.pool) // while it runs
+	eventually(t, 30*time.Second, "the node of the new authority", func() bool { return r.node("foreign") != nil })
 }

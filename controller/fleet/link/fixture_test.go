@@ -88,6 +88,7 @@ func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
 type replica struct {
 	authority *authority
 	address   string
+	clientCAs func() (*x509.CertPool, error) // nil: nodes need no certificate
 	stop      func()
 
 	log record
@@ -149,7 +150,7 @@ func (r *replica) serve(t testing.TB, address string, config *tls.Config, identi
 		return err == nil
 	})
 	r.address = tcp.Addr().String()
-	l := link.NewListener(link.ListenerConfig{TLS: config, Identify: identify,
+	l := link.NewListener(link.ListenerConfig{TLS: config, ClientCAs: r.clientCAs, Identify: identify,
 		Connect: func(node string, conn grpc.ClientConnInterface) func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()

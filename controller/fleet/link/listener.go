@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log"
 	"net"
@@ -20,6 +21,10 @@ import (
 // ListenerConfig says how a Listener finds out who calls, and whom it tells.
 type ListenerConfig struct {
 	TLS *tls.Config // with the certificate of the controller
+
+	// ClientCAs are the authorities of nodes' certificates, asked for each connection, so that they may change; nil:
+	// nodes have none.
+	ClientCAs func() (*x509.CertPool, error)
 
 	// Identify returns the name of the machine that sends the request. It must not believe the request:
 	// claimed is what it says of itself. The kind of its error is Unavailable where it cannot tell now.
@@ -62,6 +67,10 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 	config := l.config.TLS.Clone()
 	config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{"http/1.1"}
 	config.SessionTicketsDisabled = true // each connection proves all anew
+	if l.config.ClientCAs != nil {
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+		config.GetConfigForClient = l.withClientCAs(config.Clone())
+	}
 	strangers := newStrangers()
 	server := &http.Server{
 		Handler:           http.HandlerFunc(l.hello),
@@ -91,6 +100,19 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// withClientCAs returns a tls.Config.GetConfigForClient that gives config with what ClientCAs returns at that moment.
+func (l *Listener) withClientCAs(config *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		authorities, err := l.config.ClientCAs()
+		if err != nil {
+			return nil, volume.Errorf(volume.Unavailable, "authorities of certificates: %w", err)
+		}
+		now := config.Clone()
+		now.ClientCAs = authorities
+		return now, nil
+	}
 }
 
 // begin counts something that Serve waits for, unless that has ended.
