@@ -72,7 +72,7 @@ storage.k8s.io/volumeattributesclasses: get list watch`
 	same(t, "rights everywhere", grants(clusterRole.Rules), everywhere)
 
 	// What is not needed is not given.
-	c = with(t, "controller: {certificateSecret: mine}\nsidecars: {snapshotter: {enabled: false}}")
+	c = with(t, "controller: {certificateSecret: mine, certificateConfigMap: ours}\nsidecars: {snapshotter: {enabled: false}}")
 	if got := grants(get[*rbac.Role](c, "loam-controller").Rules); strings.Contains(got, "secrets") || strings.Contains(got, "configmaps") {
 		t.Errorf("rights with a certificate of one's own: %s", got)
 	}
@@ -128,7 +128,7 @@ func TestControllerIsGivenEmpty(t *testing.T) {
 	c := with(t, "")
 	secret, published := get[*core.Secret](c, "loam-controller-tls"), get[*core.ConfigMap](c, "loam-controller-ca")
 	same(t, "data", len(secret.Data)+len(secret.StringData)+len(published.Data)+len(published.BinaryData), 0)
-	c = with(t, "controller: {certificateSecret: mine}")
+	c = with(t, "controller: {certificateSecret: mine, certificateConfigMap: ours}")
 	same(t, "Secrets with a certificate of one's own", names[*core.Secret](c), "")
 	same(t, "ConfigMaps with a certificate of one's own", names[*core.ConfigMap](c), "loam-config")
 }

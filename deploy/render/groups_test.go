@@ -66,6 +66,10 @@ func TestEachNodeIsInOneGroup(t *testing.T) {
 			{map[string]string{"slow": "no"}, "loam-node"},
 			{map[string]string{"slow": "yes", "kubernetes.io/os": "windows"}, ""},
 		},
+		// What no node gets is not looked at.
+		groups + "config: {pools: [{name: far, loop: {directory: /srv}}]}\nnode: {enabled: false}\n": {
+			{nil, ""},
+		},
 		groups + "node: {enabled: false}": {
 			{nil, ""},
 			{map[string]string{"slow": "yes"}, "loam-node-slow"},

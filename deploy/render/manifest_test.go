@@ -112,7 +112,7 @@ func argumentsAreKnown(t *testing.T, binary string) {
 	if out, err := exec.Command(binary, "node", "--no-such-flag", "--help").CombinedOutput(); err == nil {
 		t.Fatalf("loam takes any flag, so this shows nothing: %s", out)
 	}
-	c := with(t, "controller: {certificateSecret: mine, extraArgs: [-v=1]}\nnode: {extraArgs: [-v=1]}")
+	c := with(t, "controller: {certificateSecret: mine, certificateConfigMap: ours, extraArgs: [-v=1]}\nnode: {extraArgs: [-v=1]}")
 	for what, pod := range map[string]core.PodSpec{"controller": c.controller(), "node": c.node()} {
 		args := container(t, pod, "loam").Args
 		same(t, "subcommand", args[0], what)

@@ -112,6 +112,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"nodeGroups: [{name: a, nodeSelector: {}, config: {pools: [{name: a, lvm: {}}]}}]": "nodeSelector",
 		"nodeGroups: [{name: default, nodeSelector: {a: b}, config: {pools: [{name: a, lvm: {volumeGroup: vg0}}]}}]": "nodeGroups/0/name",
 		// What a schema cannot say.
+		"controller: {certificateSecret: mine}":                                                                                              "certificateConfigMap",
+		"controller: {certificateConfigMap: theirs}":                                                                                         "certificateSecret",
 		"config: {pools: [{name: far, loop: {directory: /srv/disk}}]}":                                                                       `pool "far"`,
 		"config: {pools: [{name: far, loop: {directory: /var/lib/loamy}}]}":                                                                  `pool "far"`,
 		"nodeGroups: [{name: a, nodeSelector: {a: b}, config: {pools: [{name: far, loop: {directory: /srv}}]}}]":                             `pool "far"`,

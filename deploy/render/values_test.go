@@ -122,32 +122,76 @@ sidecars: {verbosity: 7, provisioner: {image: example.com/p:1, capacityPollInter
 	}
 }
 
-// TestOwnCertificate: with one of the user's the controller makes none.
+// TestOwnCertificate: with one of the user's the controller makes none. Nodes do not get its key: a kubelet may read each
+// Secret that a pod of its node mounts, all of it.
 func TestOwnCertificate(t *testing.T) {
-	c := with(t, "controller: {certificateSecret: mine}")
+	c := with(t, "controller: {certificateSecret: mine, certificateConfigMap: ours}")
 	hasArg(t, container(t, c.controller(), "loam"), "--certificate=/etc/loam/tls/tls.crt")
-	found := 0
-	for what, pod := range map[string]core.PodSpec{"controller": c.controller(), "node": c.node()} {
+	same(t, "Secrets of the controller", secretsOf(c.controller()), "mine")
+	for values, want := range map[string]string{"": "loam-controller-ca", "controller: {certificateSecret: mine, certificateConfigMap: ours}": "ours"} {
+		pod := with(t, values).node()
+		same(t, "Secrets of a node", secretsOf(pod), "")
 		for _, v := range pod.Volumes {
-			if v.Secret == nil {
-				continue
-			}
-			found++
-			same(t, "Secret of the "+what, v.Secret.SecretName, "mine")
-			if what == "node" {
-				same(t, "what nodes see of it", text(v.Secret.Items), "- key: ca.crt\n  path: ca.crt\n")
+			if v.Name == "authority" {
+				same(t, "whom nodes trust", v.ConfigMap.Name, want)
 			}
 		}
 	}
-	same(t, "uses", found, 2)
+}
+
+// secretsOf returns the Secrets that a pod mounts.
+func secretsOf(pod core.PodSpec) string {
+	var mounted []string
+	for _, v := range pod.Volumes {
+		if v.Secret != nil {
+			mounted = append(mounted, v.Secret.SecretName)
+		}
+		if v.Projected != nil {
+			for _, s := range v.Projected.Sources {
+				if s.Secret != nil {
+					mounted = append(mounted, s.Secret.Name)
+				}
+			}
+		}
+	}
+	return strings.Join(mounted, " ")
+}
+
+// TestTextStaysText: names that YAML would read as something else, and directories with what it has a use for.
+func TestTextStaysText(t *testing.T) {
+	for _, name := range []string{"1", "on", "yes", "null", "1e3"} {
+		c := with(t, strings.ReplaceAll(`
+storageClasses: [{name: "NAME"}]
+volumeSnapshotClasses: [{name: "NAME"}]
+volumeGroupSnapshotClasses: [{name: "NAME"}]
+nodeGroups: [{name: "NAME", nodeSelector: {a: b}, config: {pools: [{name: a, lvm: {volumeGroup: vg0}}]}}]
+`, "NAME", name))
+		same(t, "classes", names[*storage.StorageClass](c)+" "+names[*snapshot.VolumeSnapshotClass](c)+" "+names[*groupsnapshot.VolumeGroupSnapshotClass](c), name+" "+name+" "+name)
+		set := get[*apps.DaemonSet](c, "loam-node-"+name)
+		same(t, "group", set.Spec.Selector.MatchLabels["loam.storage/group"]+" "+set.Spec.Template.Labels["loam.storage/group"], name+" "+name)
+	}
+	const odd = "/srv/a, b {c} #d"
+	c := with(t, `{kubeletDir: "`+odd+`", node: {directories: [/var/lib/loam, "`+odd+`"]}}`)
+	hasArg(t, container(t, c.node(), "loam"), "--kubelet-dir="+odd)
+	mounted, found := map[string]string{}, 0
+	for _, m := range container(t, c.node(), "loam").VolumeMounts {
+		mounted[m.Name] = m.MountPath
+	}
+	for _, v := range c.node().Volumes {
+		if v.HostPath != nil && v.HostPath.Path == odd {
+			found++
+			same(t, "where "+v.Name+" is mounted", mounted[v.Name], odd)
+		}
+	}
+	same(t, "volumes of that directory", found, 2)
 }
 
 // TestNotes is what Helm prints in the end, of any values.
 func TestNotes(t *testing.T) {
 	for values, want := range map[string]string{
-		"":                                "storageClassName: loam",
+		"":                                `storageClassName: "loam"`,
 		"storageClasses: []":              "loam runs in loam-system",
-		"storageClasses: [{name: other}]": "storageClassName: other",
+		"storageClasses: [{name: other}]": `storageClassName: "other"`,
 		groups + "node: {enabled: false}": "exec ds/loam-node-fast",
 	} {
 		files, err := renderFiles(parse(t, values))

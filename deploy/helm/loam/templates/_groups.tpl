@@ -40,12 +40,17 @@ be another or missing. Terms are alternatives, so there is one for each way to c
 
 {{- /* What the schema cannot say. */ -}}
 {{- define "loam.check" -}}
+{{- if ne (empty .Values.controller.certificateSecret) (empty .Values.controller.certificateConfigMap) -}}
+{{- fail "controller.certificateSecret and controller.certificateConfigMap: one is given and the other is not; nodes get ca.crt from the ConfigMap, so that none may read the Secret" -}}
+{{- end -}}
 {{- $names := list -}}
 {{- range .Values.nodeGroups -}}
 {{- if has .name $names }}{{ fail (printf "nodeGroups: there are two with the name %q" .name) }}{{ end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
-{{- range $group := append .Values.nodeGroups (dict "config" .Values.config) -}}
+{{- $configs := .Values.nodeGroups -}}
+{{- if .Values.node.enabled }}{{ $configs = append $configs (dict "config" .Values.config) }}{{ end -}}
+{{- range $group := $configs -}}
 {{- range $group.config.pools -}}
 {{- if .loop -}}
 {{- $pool := . -}}
