@@ -80,7 +80,7 @@ func (s *Server) make(ctx context.Context, p pool.Pool, v volume.Volume, t volum
 	if err := p.Mark(ctx, v.ID, volume.Formatting); err != nil {
 		return err
 	}
-	if err := s.machine.Format(ctx, v.Device, host.Format{Type: t, Args: v.Parameters.MkfsArgs()}); err != nil {
+	if err := s.machine.Format(ctx, v.Device, host.Format{Type: t, Args: v.Parameters.MkfsArgs(), Unwiped: v.Unwiped}); err != nil {
 		return err
 	}
 	return p.Mark(ctx, v.ID, volume.Used)

@@ -27,9 +27,10 @@ func TestConfigurationBecomesOneValue(t *testing.T) {
 	inGroup := func(c lvm.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", LVM: c}}} }
 	for text, want := range map[string]config{
 		inLVM("volumeGroup: vg0, create: true, devices: [/dev/sdb, /dev/disk/by-id/nvme-x]"): inGroup(lvm.Config{VolumeGroup: "vg0", Create: true, Devices: []string{"/dev/sdb", "/dev/disk/by-id/nvme-x"}}),
-		inLVM("volumeGroup: vg0"): inGroup(lvm.Config{VolumeGroup: "vg0"}),
-		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"): inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Overprovision: 1.5, ReservePercent: 5}),
-		inLVM("volumeGroup: vg0, thinPool: tp0, extend: {at: 80%, by: 20%}"):      inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", ExtendAt: 80, ExtendBy: 20}),
+		inLVM("volumeGroup: vg0, devices: [/dev/sdb]"):                                       inGroup(lvm.Config{VolumeGroup: "vg0", Devices: []string{"/dev/sdb"}}),
+		inLVM("volumeGroup: vg0"):                                                            inGroup(lvm.Config{VolumeGroup: "vg0"}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"):            inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Overprovision: 1.5, ReservePercent: 5}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, extend: {at: 80%, by: 20%}"):                 inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", ExtendAt: 80, ExtendBy: 20}),
 		inLVM("volumeGroup: vg0, type: raid10, stripes: 3, mirrors: 2, reserve: 10Gi, wipe: zero"): inGroup(lvm.Config{
 			VolumeGroup: "vg0", Type: lvm.RAID10, Stripes: 3, Mirrors: 2, ReserveBytes: 10 * volume.GiB, Wipe: lvm.WipeZero}),
 		"pools: [{name: a, lvm: {volumeGroup: vg0}}, {name: b, lvm: {volumeGroup: vg0, type: raid1}}, {name: c, loop: {directory: /a}}]": {Node: "n1", Pools: []poolConfig{
@@ -88,10 +89,9 @@ func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 		"pools: [{name: fast, loop: }]":                 `pool "fast": loop: null is not a mapping`,
 		"pools: [{name: fast, zfs: {}}]":                `pool "fast": key "zfs" is unknown`,
 		"pools: [{name: fast, lvm: {volumeGroup: vg0}, loop: {directory: /a}}]": `pool "fast": lvm: stands beside loop`,
-		inLVM(""):                 `pool "fast": lvm: volumeGroup: is missing`,
-		inLVM("volumegroup: vg0"): `pool "fast": lvm: key "volumegroup" is unknown`,
-		inLVM("volumeGroup: vg0, devices: [/dev/sdb]"):                                                              `pool "fast": lvm: devices are for "create: true"`,
-		inLVM("volumeGroup: vg0, create: true"):                                                                     `pool "fast": lvm: create needs devices`,
+		inLVM(""):                               `pool "fast": lvm: volumeGroup: is missing`,
+		inLVM("volumegroup: vg0"):               `pool "fast": lvm: key "volumegroup" is unknown`,
+		inLVM("volumeGroup: vg0, create: true"): `pool "fast": lvm: create needs devices`,
 		inLVM("volumeGroup: vg0, create: 'yes', devices: [/dev/sdb]"):                                               `pool "fast": lvm: create: "yes"`,
 		inLVM("volumeGroup: vg0, create: true, devices: /dev/sdb"):                                                  `pool "fast": lvm: devices: "/dev/sdb" is not a list`,
 		inLVM("volumeGroup: vg0, create: true, devices: []"):                                                        `pool "fast": lvm: devices: []`,

@@ -31,7 +31,7 @@ func (h *Host) Format(ctx context.Context, device string, f Format) error {
 	if err := lockDevice(ctx, lock); err != nil {
 		return err
 	}
-	err = h.mkfs(ctx, lock, f, true)
+	err = h.mkfs(ctx, lock, f, !f.Unwiped)
 	var exit *ExitError
 	if errors.As(err, &exit) && f.Type == volume.Ext4 && strings.Contains(exit.Stderr, prezeroed[:strings.Index(prezeroed, "=")]) {
 		err = h.mkfs(ctx, lock, f, false)

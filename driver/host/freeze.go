@@ -28,6 +28,9 @@ type Frozen struct {
 	ended   sync.Once
 }
 
+// thawPatience is how long a call waits for what ThawLeft does.
+const thawPatience = 30 * time.Second
+
 // freezePatience is how long a watchdog waits for a Beat or Thaw.
 const freezePatience = 10 * time.Second
 
@@ -116,10 +119,20 @@ func ThawLeft(ctx context.Context, targets []string) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	if out, err := watchdogCommand(ctx, thawFlag, targets).CombinedOutput(); err != nil {
-		return volume.Errorf(volume.Internal, "thaw what was left frozen: %w: %s", err, shorten(string(out)))
+	ended := make(chan error, 1)
+	go func() {
+		out, err := watchdogCommand(ctx, thawFlag, targets).CombinedOutput()
+		if err != nil {
+			err = volume.Errorf(volume.Internal, "thaw what was left frozen: %w: %s", err, shorten(string(out)))
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(thawPatience): // it writes to a disk that does not answer, and cannot be killed
+		return volume.Errorf(volume.Unavailable, "thaw what was left frozen: %q did not thaw within %s, and goes on", targets, thawPatience)
 	}
-	return nil
 }
 
 // Thaw thaws a target that a freeze of a process that is gone may have left frozen; one that is

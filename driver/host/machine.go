@@ -68,6 +68,8 @@ type Signature struct {
 type Format struct {
 	Type volume.FSType
 	Args []string // further arguments for mkfs, checked by volume.Parameters.CheckMkfs
+
+	Unwiped bool // the device reads as zeros only at its ends
 }
 
 // Mount is one line of the mount table.

@@ -70,6 +70,7 @@ type Volume struct {
 	Mark       Mark
 	Device     string // path of the block device while it is attached, else empty
 	ReadOnly   bool   // the device refuses writes
+	Unwiped    bool   // what its user has not written need not read as zeros, but at both ends
 }
 
 // Attached reports whether the volume's block device is there.

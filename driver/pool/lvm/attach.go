@@ -26,13 +26,15 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		return "", volume.Errorf(volume.Busy, "volume %q is being copied from, and can be attached when that has ended: ask again", id)
 	}
 	v, l, err := p.find(ctx, id)
-	switch {
-	case err != nil:
-		return "", err
-	case l.has(tagCopying): // left so by a crash, or by a command that failed
+	if err == nil && l.has(tagCopying) { // left so by a crash, or by a command that failed
 		if err := p.endCopying(ctx, name, tagVolume+id.String()); err != nil {
 			return "", err
 		}
+		v, l, err = p.find(ctx, id)
+	}
+	switch {
+	case err != nil:
+		return "", err
 	case !l.has(tagReady):
 		if err := p.prepare(ctx, id, l); err != nil {
 			return "", err
@@ -104,12 +106,10 @@ func (p *Pool) permit(ctx context.Context, id volume.ID, l lv, readOnly bool) er
 		permission = "r"
 	}
 	args := append([]string{"lvchange", "--permission", permission}, p.only(l.name, tagVolume+id.String())...)
-	_, err := p.lvm(ctx, args...)
-	if err == nil || !isExit(err) {
-		return err
+	if _, err := p.lvm(ctx, args...); err != nil {
+		return p.why(ctx, err, 0)
 	}
-	g, _ := p.look(ctx) // without it, the error says that it cannot be read
-	return p.explain(err, g, 0)
+	return nil
 }
 
 // prepare wipes what of a volume its user has not had yet, and leaves it active and ready. The tag comes
@@ -122,8 +122,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	}
 	device, err := p.activate(ctx, l.name, false, identity)
 	if err != nil {
-		g, _ := p.look(ctx) // without it, the error says that it cannot be read
-		return p.explain(err, g, 0)
+		return p.why(ctx, err, 0)
 	}
 	if device == "" {
 		return p.missing(id)
@@ -133,7 +132,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	}
 	args := slices.Concat([]string{"lvchange"}, addTags(tagReady), delTags(wipedTag(from)), p.only(l.name, identity))
 	if _, err := p.lvm(ctx, args...); err != nil {
-		return errors.Join(p.explain(err, nil, 0), p.deactivate(ctx, l.name, identity))
+		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.name, identity))
 	}
 	return nil
 }
@@ -157,11 +156,16 @@ func (p *Pool) makeReady(ctx context.Context, id volume.ID, l lv) error {
 	return p.deactivate(ctx, l.name, tagVolume+id.String())
 }
 
+// endsBytes is how much of both ends of a volume is made zeros that is not wiped: a file system that somebody else had
+// there must not be taken for one of this volume.
+const endsBytes = 2 * volume.MiB
+
 // wipe makes blocks read as zeros in the way that is configured.
 func (p *Pool) wipe(device string, from, to volume.Size) error {
 	switch p.config.Wipe {
 	case WipeNone:
-		return nil
+		first := min(from+endsBytes, to)
+		return errors.Join(host.Wipe(device, from, first, host.WipeZero), host.Wipe(device, max(first, to-endsBytes), to, host.WipeZero))
 	case WipeZero:
 		return host.Wipe(device, from, to, host.WipeZero)
 	case WipeDiscard:

@@ -107,13 +107,12 @@ func (p *Pool) fill(ctx context.Context, from copySource, to lv) (err error) {
 		defer func() { err = errors.Join(err, p.remove(end, source.name, source.tags[0])) }()
 		cost := p.snapshotCost(source.size)
 		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.origin, source, false) }); err != nil {
-			g, _ := p.look(ctx) // without it, the error says that it cannot be read
-			return p.explain(err, g, cost)
+			return p.why(ctx, err, cost)
 		}
 	}
 	device, err := p.activate(ctx, to.name, false, tagVolume+text, tagMaking)
 	if err != nil {
-		return p.explain(err, nil, 0)
+		return p.why(ctx, err, 0)
 	}
 	defer func() { err = errors.Join(err, p.deactivate(end, to.name, tagVolume+text)) }()
 	d, active, err := p.device(source.name)

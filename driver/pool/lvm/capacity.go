@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"k8s.io/klog/v2"
+
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -60,6 +62,9 @@ func (p *Pool) room(g *group) (room, error) {
 	back := p.shape.cost(p.config.reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
 	r.total, r.free = max(r.total-back, 0), max(r.free-back, 0)
 	r.largest = min(r.largest, r.free)
+	if p.tooFewDisks(g) {
+		r.trouble = fmt.Sprintf("a volume of type %s needs %d disks, and volume group %q has %d: vgextend it", p.config.Type, p.shape.images, g.name, len(g.disks))
+	}
 	if g.missing > 0 {
 		r.free, r.largest = 0, 0 // LVM changes nothing now
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
@@ -98,6 +103,9 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	case g.missing > 0:
 		r.free = 0
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+	case taken > 0 && !t.is(attrState, 'a'):
+		r.free, r.broken = 0, true
+		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.name, g.name)
 	case t.health == host.ThinReadOnly && t.metadata < nearlyFull:
 		r.free, r.broken = 0, true
 		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: when all of its volumes are detached, it is checked and can be written to again", t.name)
@@ -159,6 +167,9 @@ func (p *Pool) extentSize() volume.Size {
 
 // Status measures the pool. What is being made is taken off, even if the report shows it already.
 func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
+	if err := p.wake(ctx); err != nil {
+		klog.FromContext(ctx).Error(err, "a thin pool that is not active stays so", "pool", p.name)
+	}
 	g, err := p.look(ctx)
 	if err != nil {
 		return volume.PoolStatus{}, err
@@ -216,6 +227,9 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		return nil
 	}
 	p.revive(ctx)
+	if err := p.wake(ctx); err != nil {
+		return err
+	}
 	for {
 		making := s.making
 		g, err := p.stored(ctx)

@@ -13,18 +13,21 @@ import (
 )
 
 // How long an lvm command may take until it gets SIGKILL. One that hangs in the kernel or waits for
-// udev ignores SIGTERM. Removing may discard a whole disk first.
+// udev ignores SIGTERM. Removing may discard a whole disk first, and what activates a thin pool checks its metadata.
 const (
 	commandTimeout = 2 * time.Minute
-	removeTimeout  = 15 * time.Minute
+	longTimeout    = 15 * time.Minute
 )
 
 // settings suit a machine or container without udev and LVM's daemons, and do no harm with them. LVM's copies of the metadata
 // in /etc/lvm would be lost with a container, and are a file more with each command.
 const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
 
-// discard has LVM discard what it removes, where the disks can.
-const discard = "devices/issue_discards=1"
+// discard has LVM discard what it removes, where the disks can; keep has it not, whatever lvm.conf says.
+const (
+	discard = "devices/issue_discards=1"
+	keep    = "devices/issue_discards=0"
+)
 
 // lvm runs one lvm command, with only the pool's own disks to scan once they are known. What it changed
 // is on the disks when it returns, for LVM does not make them flush their caches.
@@ -33,9 +36,14 @@ func (p *Pool) lvm(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // lvmWith is lvm with further settings. Where the command fails and the group has got other disks
-// meanwhile, it is tried again with those.
+// meanwhile, it is tried again with those. A command that changes the group is not begun while one of its disks is missing.
 func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]byte, error) {
 	p.revive(ctx)
+	if changes(args) {
+		if err := p.whole(ctx); err != nil {
+			return nil, err
+		}
+	}
 	disks := p.scanned()
 	out, err := p.run(ctx, further, disks, args)
 	if isExit(err) {
@@ -44,21 +52,28 @@ func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]b
 			out, err = p.run(ctx, further, disks, args)
 		}
 	}
-	if err == nil {
-		err = p.flush(disks)
+	if err != nil {
+		p.resumeCutOff(ctx)
+		return out, err
 	}
-	return out, err
+	return out, p.flush(disks)
 }
 
 func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([]byte, error) {
 	timeout := commandTimeout
 	if args[0] == "lvremove" {
-		timeout = removeTimeout
+		timeout = longTimeout
 	}
 	if p.thin() {
 		further = checkThin + " " + further
+		if _, active, err := p.thinUsage(); err == nil && !active {
+			timeout = longTimeout
+		}
 	}
 	all := []string{args[0], "--config", strings.TrimSpace(settings + " " + further)}
+	if len(disks) == 0 {
+		disks = p.pinned()
+	}
 	if len(disks) > 0 {
 		all = append(all, "--devices", strings.Join(disks, ","))
 	} else {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -123,22 +125,48 @@ func TestCommandsScanOnlyThePoolsDisks(t *testing.T) {
 	}
 }
 
-// The group got a disk: the command that fails for that is tried again with it.
-func TestANewDiskIsTriedBeforeGivingUp(t *testing.T) {
-	f := &fakeLVM{disks: []string{"/dev/vda"}}
-	f.change = func(f *fakeLVM, args []string) error {
-		if !slices.Contains(args, "/dev/vda,/dev/vdb") {
-			return failed5
+// The group got a disk: one that changes the group is given it from the start, or LVM would write down that the disk is
+// missing. Another one is tried again where it fails for that.
+func TestANewDiskIsGivenToCommands(t *testing.T) {
+	for _, c := range []struct{ args, want []string }{
+		{[]string{"lvchange", "--addtag", "a"}, []string{"fullreport", "fullreport", "lvchange"}},
+		{[]string{"lvremove"}, []string{"fullreport", "fullreport", "lvremove"}},
+		{[]string{"lvchange", "--activate", "y"}, []string{"lvchange", "fullreport", "fullreport", "lvchange"}},
+	} {
+		f := &fakeLVM{disks: []string{"/dev/vda"}}
+		f.change = func(f *fakeLVM, args []string) error {
+			if !slices.Contains(args, "/dev/vda,/dev/vdb") {
+				return failed5
+			}
+			return nil
 		}
-		return nil
+		p := fakePool(t, f)
+		f.disks = append(f.disks, "/dev/vdb")
+		if _, err := p.lvm(t.Context(), c.args...); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.names(); !slices.Equal(got, c.want) {
+			t.Errorf("%v: the commands were %v", c.args, got)
+		}
 	}
-	p := fakePool(t, f)
-	f.disks = append(f.disks, "/dev/vdb")
-	if _, err := p.lvm(t.Context(), "lvchange"); err != nil {
+}
+
+// Where the configuration names the disks of a group that is there, LVM is never shown others.
+func TestPinnedDisksAreTheOnlyOnesLookedAt(t *testing.T) {
+	there, away := filepath.Join(t.TempDir(), "there"), filepath.Join(t.TempDir(), "away")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.names(); !slices.Equal(got, []string{"lvchange", "fullreport", "fullreport", "lvchange"}) {
-		t.Errorf("the commands were %v", got)
+	for _, create := range []bool{false, true} {
+		f := &fakeLVM{disks: []string{there}}
+		p := fakePool(t, f)
+		p.config.Devices, p.config.Create, p.disks = []string{there, away}, create, nil
+		if _, err := p.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c := f.commands[0]; slices.Contains(c, there) == create || slices.Contains(c, "--devicesfile") != create {
+			t.Errorf("create %t: the command was %v", create, c)
+		}
 	}
 }
 

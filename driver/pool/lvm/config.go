@@ -13,7 +13,8 @@ type Config struct {
 	ThinPool    string // a thin pool of the group; empty for thick volumes
 
 	// Create has the pool make the volume group of the Devices, and its thin pool of all of it, where the
-	// group does not exist. The devices have to be empty.
+	// group does not exist or has nothing in it. The devices have to be empty. Without Create, the Devices are the only ones
+	// that LVM looks at; none: it looks at all to find the group.
 	Create  bool
 	Devices []string // paths
 
@@ -56,7 +57,7 @@ const (
 	WipeCheapest Wipe = ""        // discard where the device guarantees zeros for that, else zero
 	WipeZero     Wipe = "zero"    // have the device write zeros
 	WipeDiscard  Wipe = "discard" // discard; a device that does not guarantee zeros is refused
-	WipeNone     Wipe = "none"    // a volume shows what was on the disk: for disks with one tenant
+	WipeNone     Wipe = "none"    // a volume shows what was on the disk, but for its ends: for disks with one tenant
 )
 
 // namePattern is what LVM lets be the name of a volume group or logical volume (lvm(8), VALID NAMES).
@@ -92,8 +93,6 @@ func (c Config) Check() error {
 		return wrong("extend is from 50%% to %d%% taken, by 1%% to 99%%", nearlyFull-1)
 	case c.Create && len(c.Devices) == 0:
 		return wrong("create needs devices: the empty disks to make the volume group of")
-	case !c.Create && len(c.Devices) > 0:
-		return wrong("devices are for \"create: true\": a volume group that exists knows its disks")
 	case !known:
 		return wrong("type %q is not linear, striped, raid1, raid5, raid6 or raid10", c.Type)
 	case c.Wipe != WipeCheapest && c.Wipe != WipeZero && c.Wipe != WipeDiscard && c.Wipe != WipeNone:

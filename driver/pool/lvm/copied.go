@@ -110,8 +110,7 @@ func (p *Pool) activateForCopy(ctx context.Context, l lv) error {
 		}
 	}
 	if err != nil {
-		g, _ := p.look(ctx) // without it, the error says that it cannot be read
-		err = p.explain(err, g, 0)
+		err = p.why(ctx, err, 0)
 		_ = p.endCopying(ctx, l.name, identity) // an attach tries it again
 	}
 	return err
@@ -137,7 +136,7 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 		return err
 	}
 	if _, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagCopying), p.only(name, identity))...); err != nil {
-		return p.explain(err, nil, 0)
+		return p.why(ctx, err, 0)
 	}
 	return nil
 }

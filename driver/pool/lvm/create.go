@@ -16,7 +16,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	}
 	v, err := p.Get(ctx, spec.ID)
 	if err == nil {
-		return v, v.Fits(spec)
+		return v, errors.Join(v.Fits(spec), p.flush(p.scanned())) // it may be of a process that was killed before it came to that
 	}
 	if !volume.Is(err, volume.NotFound) {
 		return volume.Volume{}, err
@@ -33,7 +33,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 		return volume.Volume{}, err
 	}
 	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}
-	if p.thin() || p.config.Wipe == WipeNone {
+	if p.thin() {
 		made.tags = append(made.tags, tagReady)
 	} else {
 		made.tags = append(made.tags, wipedTag(0))
@@ -90,5 +90,5 @@ func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed er
 	if err != nil {
 		return v, err
 	}
-	return v, v.Fits(spec)
+	return v, errors.Join(v.Fits(spec), p.flush(p.scanned()))
 }

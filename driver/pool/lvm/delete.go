@@ -2,6 +2,7 @@ package lvm
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -29,9 +30,17 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	return p.removeVolume(ctx, id, name)
 }
 
-// removeVolume is remove, but not of a volume that has copy-on-write snapshots, which LVM would remove with it.
+// removeVolume is remove, but not of a volume that has copy-on-write snapshots, which LVM would remove with it. Those of a
+// thin volume are an administrator's, and lv_attr does not show them.
 func (p *Pool) removeVolume(ctx context.Context, id volume.ID, name string) error {
 	if p.thin() {
+		g, err := p.stored(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.isCOW() && s.origin == name }) {
+			return p.hasSnapshots(g, id, "deleted")
+		}
 		return p.remove(ctx, name, tagVolume+id.String())
 	}
 	only := p.only(name, tagVolume+id.String())
@@ -84,6 +93,6 @@ func (p *Pool) lvremove(ctx context.Context, name, identity string, only []strin
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
 func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
-	_, err := p.lvm(ctx, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...)
+	_, err := p.lvmWith(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...)
 	return err
 }

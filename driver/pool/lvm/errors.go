@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"context"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -25,7 +26,7 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 	case strings.Contains(vgFlag(g, 0), "r"):
 		return where(volume.Unavailable, "is read-only in its metadata (vg_attr in vgs(8)): vgcfgbackup it, and vgcfgrestore it with WRITE in its status")
 	case g.missing > 0:
-		return where(volume.Unavailable, "lacks a disk, and LVM changes nothing meanwhile: bring it back, or replace it (vgreduce --removemissing, lvconvert --repair)")
+		return where(volume.Unavailable, lacksDisk)
 	}
 	if room, roomErr := p.room(g); roomErr != nil {
 		return roomErr
@@ -33,6 +34,15 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 		return p.full(room, cost)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+}
+
+// why is explain with the group as it is now.
+func (p *Pool) why(ctx context.Context, err error, cost int64) error {
+	if !isExit(err) {
+		return err
+	}
+	g, _ := p.look(ctx) // without it, the error says that it cannot be read
+	return p.explain(err, g, cost)
 }
 
 func vgFlag(g *group, place int) string {

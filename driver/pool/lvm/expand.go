@@ -22,8 +22,11 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return volume.Volume{}, err
 	}
 	size, err := v.Grown(asked, p.unit())
-	if err != nil || size == v.Size {
+	if err != nil {
 		return v, err
+	}
+	if size == v.Size {
+		return v, p.flush(p.scanned()) // it may have grown by a process that was killed before it came to that
 	}
 	if l.isOrigin() { // LVM would do it, to a detached one, and its snapshots could overflow then
 		g, err := p.stored(ctx)

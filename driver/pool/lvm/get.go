@@ -108,6 +108,7 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, erro
 	v := volume.Volume{
 		ID: id, Size: l.size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
 		Ephemeral: r.Ephemeral, Created: r.Created, Mark: markOf(l),
+		Unwiped: p.config.Wipe == WipeNone,
 	}
 	// An active one that is not wiped yet is on its way to be attached, or was when a crash came. So is one
 	// that is copied from.
@@ -184,7 +185,11 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 	case volume.Used:
 		from = []string{tagFresh, tagFormatting}
 	}
-	if len(from) > 0 {
+	v, _, err := p.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if len(from) > 0 && v.Mark != mark {
 		only := p.only(name, identity)
 		marks := make([]string, len(from))
 		for i, tag := range from {
@@ -199,9 +204,10 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 			return err
 		}
 	}
-	v, _, err := p.find(ctx, id)
-	if err != nil {
-		return err
+	if v.Mark != mark {
+		if v, _, err = p.find(ctx, id); err != nil {
+			return err
+		}
 	}
 	switch {
 	case v.Mark == mark:

@@ -42,10 +42,10 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 	})
 	after, lookErr := p.stored(ctx)
 	if lookErr != nil {
-		return nil, errors.Join(p.explain(err, nil, cost), lookErr)
+		return nil, errors.Join(err, lookErr)
 	}
 	if err != nil {
-		return nil, errors.Join(p.explain(err, after, cost), p.removeGroup(ctx, after, spec.ID.Name))
+		return nil, errors.Join(p.why(ctx, err, cost), p.removeGroup(ctx, after, spec.ID.Name))
 	}
 	return p.existing(after, spec)
 }
@@ -126,7 +126,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 		return nil
 	}
 	if err := p.tagGroup(ctx, id.Name, addTags(tagMaking)); err != nil {
-		return p.explain(err, g, 0)
+		return p.why(ctx, err, 0)
 	}
 	return p.removeGroup(ctx, g, id.Name)
 }

@@ -171,35 +171,3 @@ func isAt(f *os.File, path string) bool {
 	there, thereErr := os.Stat(path)
 	return err == nil && thereErr == nil && os.SameFile(opened, there)
 }
-
-// resumeLeft resumes volumes that were left suspended by a process that is gone. With the lock, no command of LVM is
-// in the middle of anything.
-func (p *Pool) resumeLeft(ctx context.Context, g *group) (err error) {
-	if left, err := p.suspended(g); err != nil || len(left) == 0 {
-		return err
-	}
-	release, err := p.lockGroup(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	left, err := p.suspended(g)
-	if err != nil {
-		return err
-	}
-	return host.ThawLeft(ctx, left)
-}
-
-// suspended returns the names of our devices that are suspended.
-func (p *Pool) suspended(g *group) (names []string, err error) {
-	mapped, err := p.machine.MappedDevices()
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range g.lvs {
-		if name := p.mapped(l.name); p.ours(l) && mapped[name].Suspended {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}

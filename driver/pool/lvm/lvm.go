@@ -15,9 +15,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
@@ -80,11 +83,12 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 	if err := p.resumeLeft(ctx, g); err != nil {
 		return nil, err
 	}
-	if err := p.removeHalfMade(ctx, g); err != nil {
-		return nil, err
-	}
-	if err := p.endCopies(ctx, g); err != nil {
-		return nil, err
+	for _, err := range []error{p.wake(ctx), p.removeHalfMade(ctx, g), p.endCopies(ctx, g)} {
+		if volume.Is(err, volume.Unavailable) { // a disk is missing, and the volumes on the others are to be used
+			klog.FromContext(ctx).Error(err, "a pool is opened as it is, with what a crash left in it")
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	p.watch(ctx)
 	return p, nil
@@ -140,7 +144,7 @@ func (p *Pool) takeLock() error {
 	if err := os.MkdirAll(lockDirectory, 0o700); err != nil {
 		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
 	}
-	path := filepath.Join(lockDirectory, "loam-"+p.config.VolumeGroup+"-"+p.name)
+	path := filepath.Join(lockDirectory, "loam-"+p.name+"."+p.config.VolumeGroup) // a pool's name has no dot
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
@@ -161,7 +165,7 @@ func (p *Pool) check(g *group) error {
 	switch {
 	case vgFlag(g, 2) == "x":
 		return wrong(volume.Unavailable, "volume group %q is exported: vgimport it", g.name)
-	case !p.thin() && len(g.disks) < p.shape.images:
+	case p.tooFewDisks(g) && !slices.ContainsFunc(g.lvs, p.ours): // else it was one that had them
 		return wrong(volume.Invalid, "a volume of type %s needs %d disks, and volume group %q has %d", p.config.Type, p.shape.images, g.name, len(g.disks))
 	case !p.thin():
 		return nil
@@ -177,6 +181,9 @@ func (p *Pool) check(g *group) error {
 	}
 	return nil
 }
+
+// tooFewDisks reports whether no volume can be made for that.
+func (p *Pool) tooFewDisks(g *group) bool { return !p.thin() && len(g.disks) < p.shape.images }
 
 // removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member.
 func (p *Pool) removeHalfMade(ctx context.Context, g *group) error {

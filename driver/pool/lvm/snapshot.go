@@ -88,7 +88,7 @@ func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, 
 	if len(found) == 0 {
 		return nil, nil
 	}
-	return spec.InOrder(found), volume.FitsSpec(found, spec)
+	return spec.InOrder(found), errors.Join(volume.FitsSpec(found, spec), p.flush(p.scanned()))
 }
 
 // origin finds the volume that a snapshot is to be taken of.

@@ -23,7 +23,7 @@ type translated struct {
 
 // stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
 // lv_attr only type and permission are known then; the rest is '?'. Of the thin pool it is known, from device-mapper,
-// how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
+// whether it is active and how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
 func (p *Pool) stored(ctx context.Context) (*group, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	switch {
@@ -35,7 +35,7 @@ func (p *Pool) stored(ctx context.Context) (*group, error) {
 	case !p.thin():
 		return g, nil
 	}
-	usage, _, err := p.thinUsage()
+	usage, active, err := p.thinUsage()
 	if err != nil { // a pool that has failed says no numbers
 		return p.look(ctx)
 	}
@@ -44,6 +44,7 @@ func (p *Pool) stored(ctx context.Context) (*group, error) {
 	for i := range now.lvs {
 		if l := &now.lvs[i]; l.name == p.config.ThinPool {
 			l.data, l.metadata, l.health = usage.Data, usage.Metadata, usage.Health
+			l.attr = l.attr[:attrState] + stateLetter(active) + l.attr[attrState+1:]
 		}
 	}
 	p.noticeUsage(&now)
@@ -121,6 +122,14 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 		}
 	}
 	return g
+}
+
+// stateLetter is the letter in lv_attr that says whether a logical volume is active.
+func stateLetter(active bool) string {
+	if active {
+		return "a"
+	}
+	return "-"
 }
 
 // letterOf is the letter in lv_attr of a logical volume whose segments are of that type, where it means something here.
