@@ -25,7 +25,7 @@ const (
 	system    = "loam-system" // the namespace of loam
 	nodeLabel = "loam.storage/node"
 
-	patience = 2 * time.Minute // for what takes seconds, on a busy machine
+	patience = 5 * time.Minute // for what takes seconds, on a busy machine
 )
 
 // cluster is a cluster as its administrator reaches it.

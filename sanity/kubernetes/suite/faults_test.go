@@ -68,7 +68,6 @@ func controllerDiesInTheMiddle(s *space) {
 	for i := range count {
 		all.Go(func() { s.create(claims, claim(fmt.Sprintf("c-%02d", i), immediate, "16Mi")) })
 	}
-	all.Wait()
 	select {
 	case <-some:
 	case <-time.After(patience):
@@ -77,6 +76,12 @@ func controllerDiesInTheMiddle(s *space) {
 	leader := s.leader()
 	s.Logf("killing %q", leader)
 	s.deleteInSystem(leader, 0)
+	open := s.unbound()
+	s.Logf("%d claims were not bound when it was killed", open)
+	if open == 0 {
+		s.Error("all claims were bound when it was killed, so this shows nothing")
+	}
+	all.Wait()
 	handles := map[string]string{}
 	for i := range count {
 		name := fmt.Sprintf("c-%02d", i)
@@ -95,6 +100,19 @@ func controllerDiesInTheMiddle(s *space) {
 	if is := s.countVolumes(); is != before {
 		s.Fatalf("%d volumes outlived their claims", is-before)
 	}
+}
+
+// unbound returns how many claims of the test are not bound.
+func (s *space) unbound() (n int) {
+	s.Helper()
+	list, err := s.kube.CoreV1().PersistentVolumeClaims(s.name).List(s.ctx, listAll)
+	ok(s, "list claims", err)
+	for _, c := range list.Items {
+		if c.Status.Phase != v1.ClaimBound {
+			n++
+		}
+	}
+	return n
 }
 
 // closeAfter closes a channel when so many claims of the test are bound.

@@ -27,7 +27,7 @@ func kubeletKnowsUsage(s *space) {
 	p := s.run(pod("main", mounts("data")))
 	s.must("main", "dd if=/dev/urandom of=/data/file bs=1M count=16 conv=fsync")
 	// The kubelet asks once in one to two minutes.
-	s.within(3*time.Minute, "the kubelet to know how full the volume is", func() error {
+	s.within(6*time.Minute, "the kubelet to know how full the volume is", func() error {
 		raw, err := s.fromKubelet(p.Spec.NodeName, "stats/summary")
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +18,10 @@ func strangersAreRefused(s *space) {
 	address := net.JoinHostPort(found[0].Status.PodIP, "9443")
 	all := s.nodes(s.T)
 	p := s.nodePod(all[0])
+	s.eventually("the account of the namespace", func() error {
+		_, err := s.kube.CoreV1().ServiceAccounts(s.name).Get(s.ctx, "default", getAny)
+		return err
+	})
 	bound := &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: p.Name, UID: p.UID}
 	for _, c := range []struct {
 		what, path, node, token string
@@ -76,10 +79,12 @@ func refusalsSayWhy(s *space) {
 	s.event("parameter", `"flavour"`)
 	s.create(claims, claim("mode", immediate, "64Mi", accessMode("ReadWriteMany")))
 	s.event("mode", "access mode")
-	list := s.orphans()
-	for _, name := range slices.Sorted(slices.Values(s.nodes(s.T))) {
-		if grep(list, name+"/") != "" {
-			s.Errorf("what was refused has left something:\n%s", list)
+	asked, err := s.kube.CoreV1().PersistentVolumeClaims(s.name).List(s.ctx, listAll)
+	ok(s, "list claims", err)
+	list := s.orphans() // also what other tests make, while its PersistentVolume is not written yet
+	for _, c := range asked.Items {
+		if grep(list, "pvc-"+string(c.UID)) != "" {
+			s.Errorf("claim %q was refused, and has left something:\n%s", c.Name, list)
 		}
 	}
 }

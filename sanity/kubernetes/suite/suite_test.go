@@ -31,6 +31,7 @@ func TestInstall(t *testing.T) {
 	inTurn(t,
 		one{"the chart is installed", chartIsInstalled},
 		one{"node pods have no access to the API", nodePodsHaveNoAccess},
+		one{"the plain manifest is taken", manifestIsTaken},
 	)
 }
 
