@@ -3,7 +3,6 @@ package lvm
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"k8s.io/klog/v2"
 
@@ -31,17 +30,27 @@ const (
 const nearlyFull = 90
 
 // room measures the pool in a report.
-func (p *Pool) room(g *group) (room, error) {
+func (p *Pool) room(g *group) (r room, err error) {
 	if p.thin() {
-		return p.thinRoom(g)
+		if r, err = p.thinRoom(g); err != nil {
+			return r, err
+		}
+	} else {
+		r = p.thickRoom(g)
 	}
+	if g.texts > 0 && g.textFree < textOfOne/4 {
+		r.free, r.largest, r.trouble = 0, 0, textsFull(g)
+	}
+	return r, nil
+}
+
+func (p *Pool) thickRoom(g *group) (r room) {
 	var free []int64
 	for _, d := range g.disks {
 		if d.allocatable && !d.missing {
 			free = append(free, d.free)
 		}
 	}
-	var r room
 	r.free, r.largest = p.shape.room(free)
 	r.total = r.free
 	for _, l := range g.lvs {
@@ -69,7 +78,7 @@ func (p *Pool) room(g *group) (room, error) {
 		r.free, r.largest = 0, 0 // LVM changes nothing now
 		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
 	}
-	return r, nil
+	return r
 }
 
 // thinRoom adds up what all volumes and snapshots in the thin pool, also those of others, may come to
@@ -190,64 +199,4 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(),
 		Healthy: r.trouble == "", Message: r.trouble,
 	}, nil
-}
-
-// space keeps the account of what is being given out, where LVM itself would give out more.
-type space struct {
-	sync.Mutex
-	ended  sync.Cond
-	at     int   // how many commands are giving out space
-	making int64 // what those take
-}
-
-// take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
-// it is not free. A pool of thick volumes without a reserve leaves that to LVM.
-func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
-	s := &p.space
-	s.Lock()
-	if err := p.afford(ctx, cost); err != nil {
-		s.Unlock()
-		return err
-	}
-	s.at, s.making = s.at+1, s.making+cost
-	s.Unlock()
-	err := do()
-	s.Lock()
-	defer s.Unlock()
-	s.at, s.making = s.at-1, s.making-cost
-	s.ended.Broadcast()
-	return err
-}
-
-// afford is called with p.space held. What is being made may be in the metadata already or not, so it is taken
-// off; a pool that seems full for that is looked at again when nothing is being made.
-func (p *Pool) afford(ctx context.Context, cost int64) error {
-	s := &p.space
-	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
-		return nil
-	}
-	p.revive(ctx)
-	if err := p.wake(ctx); err != nil {
-		return err
-	}
-	for {
-		making := s.making
-		g, err := p.stored(ctx)
-		if err != nil {
-			return err
-		}
-		r, err := p.room(g)
-		if err != nil {
-			return err
-		}
-		switch {
-		case cost <= r.largest-making:
-			return nil
-		case making == 0 || cost > r.largest:
-			return p.full(r, cost)
-		}
-		for s.at > 0 {
-			s.ended.Wait()
-		}
-	}
 }

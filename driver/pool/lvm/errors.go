@@ -2,6 +2,7 @@ package lvm
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -28,12 +29,22 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 	case g.missing > 0:
 		return where(volume.Unavailable, lacksDisk)
 	}
+	if g.texts > 0 && g.textFree < textOfOne {
+		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, textsFull(g), err)
+	}
 	if room, roomErr := p.room(g); roomErr != nil {
 		return roomErr
 	} else if cost > 0 && cost > room.largest {
 		return p.full(room, cost)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+}
+
+// textOfOne is what the metadata of a group may need for one volume more: most take 1 to 2 KiB, one with the longest tags more.
+const textOfOne = 16 * volume.KiB
+
+func textsFull(g *group) string {
+	return fmt.Sprintf("volume group %q has %s left for its metadata, which describe each volume: delete some, or add a disk with a larger area (pvcreate --metadatasize) and have the small ones ignored (pvchange --metadataignore y)", g.name, g.textFree)
 }
 
 // why is explain with the group as it is now.

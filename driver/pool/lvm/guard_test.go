@@ -3,6 +3,7 @@ package lvm_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func TestADiskThatWasAddedIsNotMissing(t *testing.T) {
 	volumeGroup(t, 1)
 	added := testDisks(t, 2)[1]
 	runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "32m", "--name", "tp", vg)
-	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp"}, host.NewRunner())
+	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp"}, host.NewRunner()).(pool.Snapshotter)
 	t.Cleanup(func() {
 		must(t, p.Close())
 		runLVM(t, "lvremove", "--yes", vg+"/tp")
@@ -80,7 +81,9 @@ func TestADiskThatWasAddedIsNotMissing(t *testing.T) {
 		runLVM(t, "pvremove", "--yes", added)
 	})
 	must(t, second(p.Create(t.Context(), spec("a", 8*volume.MiB))))
+	must(t, second(p.CreateSnapshot(t.Context(), volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}})))
 	runLVM(t, "vgextend", "--yes", vg, added)
+	must(t, p.DeleteSnapshot(t.Context(), id("s")))
 	must(t, p.Delete(t.Context(), id("a")))
 	if got := missingDisks(t); got != "0" {
 		t.Errorf("%s disks are missing", got)
@@ -203,4 +206,28 @@ func TestAForeignSnapshotOfAThinVolume(t *testing.T) {
 	}
 	runLVM(t, "lvremove", "--yes", vg+"/theirs")
 	must(t, p.Delete(t.Context(), id("a")))
+}
+
+// The metadata of a group is of a size that was given when its disks were prepared, and each volume takes some of it.
+func TestTheMetadataOfAGroupIsFull(t *testing.T) {
+	disk := testDisks(t, 1)[0]
+	wipedAfter(t, disk)
+	runLVM(t, "vgcreate", "--yes", "--physicalextentsize", "1m", "--metadatasize", "64k", "--dataalignment", "64k", vg, disk)
+	p := open(t, lvm.Config{VolumeGroup: vg}, host.NewRunner())
+	t.Cleanup(func() { empty(t, p) })
+	var err error
+	made := 0
+	for ; err == nil && made < 200; made++ {
+		err = second(p.Create(t.Context(), spec(fmt.Sprintf("v%d", made), volume.MiB)))
+	}
+	if !volume.Is(err, volume.Full) || !strings.Contains(err.Error(), "metadata") {
+		t.Errorf("after %d volumes: %v", made-1, err)
+	}
+	if s := status(t, p); s.Healthy || s.FreeBytes != 0 {
+		t.Errorf("Status answered %+v", s)
+	}
+	must(t, p.Delete(t.Context(), id("v0")))
+	must(t, p.Delete(t.Context(), id("v1")))
+	must(t, p.Delete(t.Context(), id("v2")))
+	must(t, second(p.Create(t.Context(), spec("v0", volume.MiB))))
 }

@@ -13,7 +13,7 @@ import (
 func reportArgs(group string) []string {
 	return []string{
 		"fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
-		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count",
+		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count,vg_mda_size,vg_mda_free",
 		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
 		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
 		"--configreport", "pvseg", "-o", "pvseg_start",
@@ -28,7 +28,9 @@ type group struct {
 	extent   volume.Size
 	attr     string // as vg_attr in vgs(8)
 	tags     []string
-	missing  int // disks that are not there
+	missing  int         // disks that are not there
+	texts    volume.Size // how large the metadata of the group may become; 0 where it is not known
+	textFree volume.Size // how much of that is free
 	disks    []disk
 	lvs      []lv
 	segments []segment
@@ -122,6 +124,7 @@ func parseReport(text []byte) (*group, error) {
 	r, n := report.Report[i], &numbers{}
 	vg := r.VG[0]
 	g := &group{name: vg["vg_name"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
+	g.texts, g.textFree = n.optional(vg, "vg_mda_size"), n.optional(vg, "vg_mda_free")
 	for _, row := range r.PV {
 		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}
 		d.allocatable = strings.HasPrefix(row["pv_attr"], "a")

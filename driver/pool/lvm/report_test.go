@@ -97,6 +97,7 @@ func TestErrorsBecomeKinds(t *testing.T) {
 		"read-only":                {failed, healthy(func(g *group) { g.attr = "rz--n-" }), 1, volume.Unavailable},
 		"a disk missing":           {failed, healthy(func(g *group) { g.missing = 1 }), 1, volume.Unavailable},
 		"too large":                {failed, healthy(func(*group) {}), 501, volume.Full},
+		"no room for its text":     {failed, healthy(func(g *group) { g.texts, g.textFree = 60*volume.KiB, volume.KiB }), 1, volume.Full},
 		"there is room":            {failed, healthy(func(*group) {}), 500, volume.Internal},
 		"text without an exit":     {errors.New("insufficient free space"), healthy(func(*group) {}), 501, volume.Internal},
 		"wrapped, and no room now": {fmt.Errorf("create: %w", failed), healthy(func(g *group) { g.disks[0].free = 0 }), 1, volume.Full},
