@@ -1,0 +1,66 @@
+package lvm
+
+import (
+	"context"
+	"sync"
+)
+
+// space keeps the account of what is being given out, where LVM itself would give out more.
+type space struct {
+	sync.Mutex
+	ended  sync.Cond
+	at     int   // how many commands are giving out space
+	making int64 // what those take
+}
+
+// take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
+// it is not free. A pool of thick volumes without a reserve leaves that to LVM.
+func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
+	s := &p.space
+	s.Lock()
+	if err := p.afford(ctx, cost); err != nil {
+		s.Unlock()
+		return err
+	}
+	s.at, s.making = s.at+1, s.making+cost
+	s.Unlock()
+	err := do()
+	s.Lock()
+	defer s.Unlock()
+	s.at, s.making = s.at-1, s.making-cost
+	s.ended.Broadcast()
+	return err
+}
+
+// afford is called with p.space held. What is being made may be in the metadata already or not, so it is taken
+// off; a pool that seems full for that is looked at again when nothing is being made.
+func (p *Pool) afford(ctx context.Context, cost int64) error {
+	s := &p.space
+	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
+		return nil
+	}
+	p.revive(ctx)
+	if err := p.wake(ctx); err != nil {
+		return err
+	}
+	for {
+		making := s.making
+		g, err := p.stored(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := p.room(g)
+		if err != nil {
+			return err
+		}
+		switch {
+		case cost <= r.largest-making:
+			return nil
+		case making == 0 || cost > r.largest:
+			return p.full(r, cost)
+		}
+		for s.at > 0 {
+			s.ended.Wait()
+		}
+	}
+}
