@@ -3,7 +3,6 @@ package csi_test
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -29,14 +28,11 @@ var lvmModes = []mode{
 	{name: "lvm raid1 block", access: "block", lvm: &lvm.Config{Type: lvm.RAID1}},
 }
 
-// TestSanityOverLVM runs those modes where there is device-mapper, the types that differ least only with FULL=yes.
+// TestSanityOverLVM runs those modes where there is device-mapper.
 func TestSanityOverLVM(t *testing.T) {
 	scratch.Disks(t, lvmDisks)
 	for _, m := range lvmModes {
 		t.Run(m.name, func(t *testing.T) {
-			if m.lvm.Type != "" && os.Getenv("FULL") == "" {
-				t.Skip("takes minutes more: FULL=yes runs it")
-			}
 			m.inProcess(t)
 		})
 	}

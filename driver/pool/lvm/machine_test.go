@@ -24,7 +24,7 @@ const (
 const disksVariable = "LOAM_TEST_DISKS"
 
 // kindsVariable names the kinds of pools that the whole contract is tested with, separated by blanks.
-// Unless told otherwise it is the two that differ most, or all with FULL=yes; the others take minutes more.
+// Unless told otherwise it is the first four, or all with FULL=yes; the others take minutes more.
 const kindsVariable = "LOAM_TEST_KINDS"
 
 func allDisks() []string {
