@@ -70,7 +70,7 @@ func (p *Pool) wake(ctx context.Context) error {
 		return nil
 	}
 	if _, err := p.lvm(ctx, "lvchange", "--activate", "y", p.config.VolumeGroup+"/"+p.config.ThinPool); err != nil {
-		return p.why(ctx, err, 0)
+		return err
 	}
 	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", p.name, "thinPool", p.config.ThinPool)
 	return nil

@@ -83,7 +83,10 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 	if err := p.resumeLeft(ctx, g); err != nil {
 		return nil, err
 	}
-	for _, err := range []error{p.wake(ctx), p.removeHalfMade(ctx, g), p.endCopies(ctx, g)} {
+	if err := p.wake(ctx); err != nil { // Status says so, and what is in it cannot be used
+		klog.FromContext(ctx).Error(err, "a thin pool that is not active stays so", "pool", name)
+	}
+	for _, err := range []error{p.removeHalfMade(ctx, g), p.endCopies(ctx, g)} {
 		if volume.Is(err, volume.Unavailable) { // a disk is missing, and the volumes on the others are to be used
 			klog.FromContext(ctx).Error(err, "a pool is opened as it is, with what a crash left in it")
 		} else if err != nil {

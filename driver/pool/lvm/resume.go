@@ -37,9 +37,11 @@ func (p *Pool) resumeLeft(ctx context.Context, g *group) (err error) {
 
 // resumeCutOff is resumeLeft after a command that failed, which may have been killed.
 func (p *Pool) resumeCutOff(ctx context.Context) {
-	g, err := p.stored(ctx)
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
+	defer cancel()
+	g, err := p.stored(work)
 	if err == nil {
-		err = p.resumeLeft(context.WithoutCancel(ctx), g)
+		err = p.resumeLeft(work, g)
 	}
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "what a command of LVM may have left suspended stays so", "pool", p.name)

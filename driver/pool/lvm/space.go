@@ -16,6 +16,10 @@ type space struct {
 // take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
 // it is not free. A pool of thick volumes without a reserve leaves that to LVM.
 func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
+	p.revive(ctx)
+	if err := p.wake(ctx); err != nil {
+		return err
+	}
 	s := &p.space
 	s.Lock()
 	if err := p.afford(ctx, cost); err != nil {
@@ -38,10 +42,6 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 	s := &p.space
 	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
 		return nil
-	}
-	p.revive(ctx)
-	if err := p.wake(ctx); err != nil {
-		return err
 	}
 	for {
 		making := s.making
