@@ -112,16 +112,16 @@ func TestAnswerThatIsNotAboutItsNodeIsRefused(t *testing.T) {
 	}
 }
 
-// A volume whose name a node claims by another node's handle is made elsewhere.
+// A volume whose name a node claims with another node's handle is made where it would have been.
 func TestNameThatANodeClaimsForAnotherIsNotItsOwn(t *testing.T) {
 	f := settled(fleet.Config{})
-	liar, honest := newMachine(t, "a", 1<<30), newMachine(t, "b", 1<<20*64)
+	liar, honest := newMachine(t, "a", 64<<20), newMachine(t, "b", 1<<30)
 	liar.lying(lie(func(answer *csi.ListVolumesResponse) {
 		answer.Entries = append(answer.Entries, &csi.ListVolumesResponse_Entry{Volume: &csi.Volume{VolumeId: "b/default/v", AccessibleTopology: topologies("a")}})
 	}))
 	liar.connect(t, f)
 	honest.connect(t, f)
-	if made, err := f.CreateVolume(t.Context(), request("v", "b")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
+	if made, err := f.CreateVolume(t.Context(), request("v")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
 		t.Errorf("%v, %v", made, err)
 	}
 }
