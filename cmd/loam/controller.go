@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -100,14 +101,14 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *fleet.Fleet, error) {
 	var c link.ListenerConfig
 	if o.clientCA != "" {
-		authorities, err := readAuthorities(o.clientCA)
-		if err != nil {
+		if _, err := readAuthorities(o.clientCA); err != nil {
 			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %w", err)
 		}
 		nodes := fleet.New(fleet.Config{})
 		return link.ListenerConfig{
-			TLS:      &tls.Config{GetCertificate: o.ownCertificate, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities},
-			Identify: link.Certificate, Connect: nodes.Connect,
+			TLS:       &tls.Config{GetCertificate: o.ownCertificate},
+			ClientCAs: func() (*x509.CertPool, error) { return readAuthorities(o.clientCA) },
+			Identify:  link.Certificate, Connect: nodes.Connect,
 		}, nodes, nil
 	}
 	if o.namespace == "" || o.pod == "" {

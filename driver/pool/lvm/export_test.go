@@ -37,7 +37,7 @@ func (p *Pool) comparable(g *group) string {
 		fmt.Fprintf(&b, "%s %s%s size %d cow %d pool %q origin %q metadata %d %q\n", l.name, kind, l.attr[1:2], l.size, l.cow, l.pool, l.origin, l.metaBytes, slices.Sorted(slices.Values(l.tags)))
 		if p.thin() && l.name == p.config.ThinPool {
 			i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == l.name })
-			fmt.Fprintf(&b, "chunk %d\n", g.segments[i].chunk)
+			fmt.Fprintf(&b, "chunk %d, zeroing %s\n", g.segments[i].chunk, l.attr[attrZeroing:attrZeroing+1])
 		}
 	}
 	for _, s := range g.segments {

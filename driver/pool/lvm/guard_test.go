@@ -110,6 +110,11 @@ func TestAThinPoolThatIsNotActive(t *testing.T) {
 	if err := second(p.Create(t.Context(), spec("b", 8*volume.MiB))); !volume.Is(err, volume.Full) {
 		t.Errorf("Create in a pool that is nearly full: %v", err)
 	}
+	runLVM(t, "lvchange", "--zero", "n", vg+"/tp")
+	if err := second(p.Create(t.Context(), spec("b", 8*volume.MiB))); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "zero") {
+		t.Errorf("Create in a pool that zeroes no more: %v", err)
+	}
+	runLVM(t, "lvchange", "--zero", "y", vg+"/tp")
 	runLVM(t, "lvchange", "--activate", "n", vg+"/tp")
 	if s := status(t, p); s.Healthy || s.FreeBytes != 0 || !strings.Contains(s.Message, "data taken") {
 		t.Errorf("Status answered %+v", s)

@@ -49,6 +49,9 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		if err != nil {
 			return err
 		}
+		if err := p.check(g); err != nil { // an administrator may have changed the thin pool
+			return err
+		}
 		r, err := p.room(g)
 		if err != nil {
 			return err

@@ -22,8 +22,8 @@ type translated struct {
 }
 
 // stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
-// lv_attr only type and permission are known then; the rest is '?'. Of the thin pool it is known, from device-mapper,
-// whether it is active and how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
+// lv_attr only type and permission are known then, and of a thin pool whether it zeroes; the rest is '?'. Of the pool's own
+// it is known, from device-mapper, whether it is active and how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
 func (p *Pool) stored(ctx context.Context) (*group, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	switch {
@@ -111,7 +111,7 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 		if l.Writable {
 			permission = "w"
 		}
-		found.attr = letter + permission + strings.Repeat("?", 8)
+		found.attr = letter + permission + strings.Repeat("?", attrZeroing-2) + zeroing(first) + "??"
 		g.lvs = append(g.lvs, found)
 		for _, s := range l.Segments {
 			seg := segment{lv: found.name, chunk: volume.Size(s.ChunkBytes)}
@@ -122,6 +122,17 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 		}
 	}
 	return g
+}
+
+// zeroing is the letter in lv_attr that says whether a thin pool zeroes what it gives out.
+func zeroing(s metadata.Segment) string {
+	switch {
+	case s.Type != "thin-pool":
+		return "?"
+	case s.Zeroes:
+		return "z"
+	}
+	return "-"
 }
 
 // stateLetter is the letter in lv_attr that says whether a logical volume is active.

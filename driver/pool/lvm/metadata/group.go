@@ -46,6 +46,7 @@ type Segment struct {
 	ThinPool   string // of "thin"
 	Metadata   string // of "thin-pool"
 	ChunkBytes int64  // of "thin-pool"
+	Zeroes     bool   // of "thin-pool": blocks are zeroed before they are given out
 	Stripes    []Stripe
 }
 
@@ -122,7 +123,7 @@ func logicalVolume(name string, s section) (lv LogicalVolume, err error) {
 		lv.Extents += extents
 		found := Segment{
 			Type: seg.text("type", &err), Origin: seg.optional("origin"), COWStore: seg.optional("cow_store"),
-			ThinPool: seg.optional("thin_pool"), Metadata: seg.optional("metadata"), ChunkBytes: seg.chunkBytes(),
+			ThinPool: seg.optional("thin_pool"), Metadata: seg.optional("metadata"), ChunkBytes: seg.chunkBytes(), Zeroes: seg["zero_new_blocks"] == int64(1),
 		}
 		if err == nil {
 			found.Stripes, err = seg.stripes(extents)

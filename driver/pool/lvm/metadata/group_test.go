@@ -29,15 +29,15 @@ func TestAGroupIsRead(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"loam.fast.v.a":   `visible true, writable true, 8 extents, ["loam.storage/volume=n1/fast/a"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:0 Extents:8}]}]`,
-		"loam.fast.s.s":   `visible false, writable false, 9 extents, ["snap"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:8 Extents:9}]}]`,
-		"snapshot0":       `visible true, writable true, 8 extents, [], [{Type:snapshot Origin:loam.fast.v.a COWStore:loam.fast.s.s ThinPool: Metadata: ChunkBytes:4096 Stripes:[]}]`,
-		"striped":         `visible true, writable true, 12 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:17 Extents:4} {Disk:pv1 First:0 Extents:4}]} {Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv0 First:74 Extents:2} {Disk:pv1 First:17 Extents:2}]}]`,
-		"mirror":          `visible true, writable true, 4 extents, [], [{Type:raid1 Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[]}]`,
-		"mirror_rimage_1": `visible false, writable true, 4 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Stripes:[{Disk:pv1 First:5 Extents:4}]}]`,
-		"tp":              `visible true, writable true, 40 extents, [], [{Type:thin-pool Origin: COWStore: ThinPool: Metadata:tp_tmeta ChunkBytes:65536 Stripes:[]}]`,
-		"loam.thin.v.b":   `visible true, writable true, 16 extents, [], [{Type:thin Origin: COWStore: ThinPool:tp Metadata: ChunkBytes:0 Stripes:[]}]`,
-		"loam.thin.s.c":   `visible true, writable false, 16 extents, [], [{Type:thin Origin:loam.thin.v.b COWStore: ThinPool:tp Metadata: ChunkBytes:0 Stripes:[]}]`,
+		"loam.fast.v.a":   `visible true, writable true, 8 extents, ["loam.storage/volume=n1/fast/a"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:0 Extents:8}]}]`,
+		"loam.fast.s.s":   `visible false, writable false, 9 extents, ["snap"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:8 Extents:9}]}]`,
+		"snapshot0":       `visible true, writable true, 8 extents, [], [{Type:snapshot Origin:loam.fast.v.a COWStore:loam.fast.s.s ThinPool: Metadata: ChunkBytes:4096 Zeroes:false Stripes:[]}]`,
+		"striped":         `visible true, writable true, 12 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:17 Extents:4} {Disk:pv1 First:0 Extents:4}]} {Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:74 Extents:2} {Disk:pv1 First:17 Extents:2}]}]`,
+		"mirror":          `visible true, writable true, 4 extents, [], [{Type:raid1 Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
+		"mirror_rimage_1": `visible false, writable true, 4 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv1 First:5 Extents:4}]}]`,
+		"tp":              `visible true, writable true, 40 extents, [], [{Type:thin-pool Origin: COWStore: ThinPool: Metadata:tp_tmeta ChunkBytes:65536 Zeroes:true Stripes:[]}]`,
+		"loam.thin.v.b":   `visible true, writable true, 16 extents, [], [{Type:thin Origin: COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
+		"loam.thin.s.c":   `visible true, writable false, 16 extents, [], [{Type:thin Origin:loam.thin.v.b COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
 	} {
 		i := slices.IndexFunc(g.LVs, func(l LogicalVolume) bool { return l.Name == name })
 		if i < 0 {
