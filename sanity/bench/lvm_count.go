@@ -42,8 +42,6 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		_, err := b.controller.ControllerExpandVolume(b, &csi.ControllerExpandVolumeRequest{VolumeId: handle, CapacityRange: &csi.CapacityRange{RequiredBytes: int64(to)}, VolumeCapability: access})
 		return err
 	}
-	snapshot := func() error { return b.snapshotOf("count", "s") }
-	unsnapshot := func() error { return b.deleteSnapshot("s") }
 	if err := os.Mkdir(staging, 0o700); err != nil {
 		return nil, err
 	}
@@ -68,13 +66,13 @@ func (b *lvmBench) counts() (rows []row, err error) {
 		}},
 		{"NodeUnstageVolume", noBound, unstage},
 		{"ControllerPublishVolume", 1, attach},
-		{"CreateSnapshot", 1, snapshot},
-		{"DeleteSnapshot", 1, unsnapshot},
+		{"CreateSnapshot", 1, func() error { return b.snapshotOf("count", "s") }},
+		{"DeleteSnapshot", 1, func() error { return b.deleteSnapshot("s") }},
 		{"ControllerExpandVolume, while attached", 1, func() error { return expand(2 * lvmBytes) }},
 		{"ControllerUnpublishVolume", 1, func() error { return b.detach(handle) }},
 		{"ControllerExpandVolume", 1, func() error { return expand(3 * lvmBytes) }},
-		{"CreateSnapshot, the first since it grew detached", noBound, snapshot},
-		{"DeleteSnapshot", 1, unsnapshot},
+		{"CreateSnapshot, the first since it grew detached", noBound, func() error { return b.snapshotOf("count", "s") }},
+		{"DeleteSnapshot", 1, func() error { return b.deleteSnapshot("s") }},
 		{"DeleteVolume", 1, func() error { return b.delete(handle) }},
 	}
 	for _, c := range calls {

@@ -25,11 +25,12 @@ func changes(args []string) bool {
 // extends nothing where one is missing, but it removes and tags; and what it writes then says that the disk is
 // missing for good, also once it is back. The kind of its error is Unavailable.
 func (p *Pool) whole(ctx context.Context) error {
-	g, err := p.reads.get(ctx, p.name, p.read)
+	_, err := p.reads.get(ctx, p.name, p.read)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if g, err = p.look(ctx); err != nil {
+	g, err := p.look(ctx)
+	if err != nil {
 		return err
 	}
 	if g.missing > 0 {
