@@ -119,7 +119,7 @@ all() {
     if [ -n "$second" ]; then
         { vm "$work/second" -- sh "$work/second/run" "$@" || touch "$work/failed"; } >"$work/output" &
         other=$!
-        LOAM_TEST_VM=yes go test -json ./sanity/vm || code=1
+        LOAM_TEST_VM=yes go test -json -count=1 ./sanity/vm || code=1
     fi
     vm "$work/first" -- sh "$work/first/run" "$@" || code=1
     if [ -n "$second" ]; then
