@@ -3,7 +3,9 @@ package host
 import (
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"unsafe"
 
@@ -17,6 +19,7 @@ const mapperControl = "/dev/mapper/control"
 
 // Calls of device-mapper, _IOWR(0xfd, number, struct dm_ioctl), and their flags (linux/dm-ioctl.h).
 const (
+	mapperRemove      = 0xc138fd04 // DM_DEV_REMOVE
 	mapperSuspend     = 0xc138fd06 // DM_DEV_SUSPEND, which also resumes
 	mapperStatus      = 0xc138fd07 // DM_DEV_STATUS
 	mapperLoad        = 0xc138fd09 // DM_TABLE_LOAD
@@ -88,6 +91,22 @@ func (h *Host) SetMapperTable(name string, t MappedTable) error {
 		return err
 	}
 	return mapperDo("resume", name, mapperSuspend, 0, nil, nil)
+}
+
+// RemoveMapped removes the device of that name, and the node in /dev/mapper where something other than udev has made one. The
+// kind of its error is InUse where it is open or another device lies on it, and NotFound where there is none.
+func (h *Host) RemoveMapped(name string) error {
+	err := mapperDo("remove", name, mapperRemove, 0, nil, nil)
+	if errors.Is(err, unix.EBUSY) {
+		return volume.Errorf(volume.InUse, "device-mapper device %q is in use", name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(mapperControl), name)); !errors.Is(err, fs.ErrNotExist) {
+		return failed("remove the node of", name, err)
+	}
+	return nil
 }
 
 // MapperMessage sends a message to the target of the device of that name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -122,16 +123,20 @@ func (o onLVM) observe(_ string, s state) error {
 	return nil
 }
 
+// part is what a device is part of: its name goes before.
+var part = regexp.MustCompile(`(_r(image|meta)_[0-9]+)?(-(real|cow))?$`)
+
 // logicalVolumes returns the active logical volumes that a driver has made, by what device-mapper calls
-// them, without the parts that they are made of.
+// them, without the parts that they are made of; a part that was left alone is one of its own.
 func logicalVolumes() (map[string]string, error) {
 	all, err := blockDevices("/sys/block/dm-*/dm/name")
 	devices := map[string]string{}
 	for device, name := range all {
+		whole := part.ReplaceAllString(name, "")
 		// LVM activates a thick volume together with its snapshots.
-		part := strings.Contains(name, "_rimage_") || strings.Contains(name, "_rmeta_") || strings.HasSuffix(name, "-real") || strings.HasSuffix(name, "-cow") ||
-			strings.Contains(name, ".s.") || strings.Contains(name, ".g.")
-		if strings.HasPrefix(name, crashGroup+"-loam.") && !part {
+		isSnapshot := strings.Contains(name, ".s.") || strings.Contains(name, ".g.")
+		isPart := whole != name && slices.Contains(slices.Collect(maps.Values(all)), whole)
+		if strings.HasPrefix(name, crashGroup+"-loam.") && !isSnapshot && !isPart {
 			devices[name] = device
 		}
 	}

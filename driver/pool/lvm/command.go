@@ -53,7 +53,7 @@ func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]b
 		}
 	}
 	if err != nil {
-		p.resumeCutOff(ctx)
+		p.mendFailed(ctx)
 		return out, err
 	}
 	return out, p.flush(disks)

@@ -157,6 +157,39 @@ func TestWhatWasLeftSuspended(t *testing.T) {
 	must(t, p.Detach(t.Context(), id("a")))
 }
 
+// A killed lvm leaves the devices of parts, and would not activate the volume again.
+func TestPartsThatWereLeftActive(t *testing.T) {
+	k := kinds()[3]
+	k.prepare(t)
+	p := open(t, k.config, host.NewRunner()).(pool.Snapshotter)
+	t.Cleanup(func() { empty(t, p) })
+	must(t, second(p.Create(t.Context(), spec("a", 8*volume.MiB))))
+	attach(t, p, "a")
+	must(t, p.Detach(t.Context(), id("a")))
+	leave := func() {
+		t.Helper()
+		for _, part := range []string{"_rimage_0", "_rmeta_1"} {
+			runLVM(t, "lvchange", "--yes", "--activate", "y", "--ignoreactivationskip", vg+"/loam.fast.v.a"+part)
+		}
+	}
+	leave()
+	must(t, p.Close())
+	p = open(t, k.config, host.NewRunner()).(pool.Snapshotter)
+	noDevices(t)
+	leave()
+	_ = second(p.Attach(t.Context(), id("a"), false)) // LVM refuses, and what it refuses for goes
+	attach(t, p, "a")
+	must(t, p.Detach(t.Context(), id("a")))
+	noDevices(t)
+	must(t, second(p.CreateSnapshot(t.Context(), volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}})))
+	attach(t, p, "a")
+	run(t, "dmsetup", "remove", vg+"-loam.fast.v.a") // as if deactivating had come so far
+	must(t, p.Close())
+	p = open(t, k.config, host.NewRunner()).(pool.Snapshotter)
+	noDevices(t)
+	must(t, p.DeleteSnapshot(t.Context(), id("s")))
+}
+
 // Without wiping, a volume shows what was on the disk, but no file system of somebody else.
 func TestAVolumeThatIsNotWiped(t *testing.T) {
 	smallGroup(t, 1, "200m")

@@ -80,7 +80,7 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 	if err := p.check(g); err != nil {
 		return nil, err
 	}
-	if err := p.resumeLeft(ctx, g); err != nil {
+	if err := p.mendCutOff(ctx, g); err != nil {
 		return nil, err
 	}
 	if err := p.wake(ctx); err != nil { // Status says so, and what is in it cannot be used
