@@ -31,7 +31,7 @@ func (p *Pool) mendCutOff(ctx context.Context, g *group) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if g, err = p.stored(ctx); err != nil {
+	if g, err = p.reads.get(ctx, p.name, p.read); err != nil { // LVM itself would wait for the lock
 		return err
 	}
 	c, err := p.cutOff(g)
