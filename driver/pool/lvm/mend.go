@@ -31,8 +31,8 @@ func (p *Pool) mendCutOff(ctx context.Context, g *group) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if g, err = p.reads.get(ctx, p.name, p.read); err != nil { // LVM itself would wait for the lock
-		return err
+	if now, err := p.reads.get(ctx, p.name, p.read); err == nil { // LVM, which knows more, would wait for the lock
+		g = now
 	}
 	c, err := p.cutOff(g)
 	if err != nil || c.none() {
