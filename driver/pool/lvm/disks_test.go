@@ -54,6 +54,7 @@ func leg(t *testing.T, name, disk string) string {
 	t.Helper()
 	run(t, "dmsetup", "create", name, "--table", "0 "+legSectors+" linear "+disk+" 2048")
 	t.Cleanup(func() { run(t, "dmsetup", "remove", "--force", name) })
+	run(t, "wipefs", "--all", "--force", "/dev/mapper/"+name) // what an earlier test lost with it is still there
 	return "/dev/mapper/" + name
 }
 
