@@ -68,11 +68,8 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 	if err == nil {
 		return device, nil
 	}
-	g, lookErr := p.look(ctx)
-	if lookErr != nil {
-		return "", p.explain(err, nil, 0)
-	}
-	return "", volume.Errorf(volume.KindOf(p.explain(err, g, 0)), "volume %q: %w", id, p.explain(err, g, 0))
+	err = p.why(ctx, err, 0)
+	return "", volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 }
 
 // activate activates the logical volume of that name if it has the tags, and returns its device, empty

@@ -35,14 +35,8 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		}
 		return volume.Volume{}, p.hasSnapshots(g, id, "expanded")
 	}
-	if err = p.extend(ctx, id, l, size); err != nil && isExit(err) {
-		g, lookErr := p.look(ctx)
-		if lookErr != nil {
-			return volume.Volume{}, p.explain(err, nil, 0)
-		}
-		err = p.explain(err, g, p.cost(size)-p.cost(v.Size)+p.shape.meta)
-	}
-	if err != nil {
+	if err := p.extend(ctx, id, l, size); err != nil {
+		err = p.why(ctx, err, p.cost(size)-p.cost(v.Size)+p.shape.meta)
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	l.size = size

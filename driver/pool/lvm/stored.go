@@ -23,7 +23,8 @@ type translated struct {
 
 // stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
 // lv_attr only type and permission are known then, and of a thin pool whether it zeroes; the rest is '?'. Of the pool's own
-// it is known, from device-mapper, whether it is active and how full it is. Where the disks cannot be read in this way, LVM is asked. Callers share what it returns.
+// it is known, from device-mapper, whether it is active and how full it is. Where the disks cannot be read in this way, LVM is
+// asked. Callers share what it returns.
 func (p *Pool) stored(ctx context.Context) (*group, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	switch {
