@@ -24,6 +24,7 @@ type volumeRow struct {
 	Claim      volume.Claim      `json:"claim,omitzero"`
 	Ephemeral  bool              `json:"ephemeral,omitempty"`
 	Created    time.Time         `json:"created"`
+	BlockBytes volume.Size       `json:"blockBytes,omitempty"` // of a logical block of its device; 0: not recorded
 }
 
 func volumesCommand() *cobra.Command {
@@ -34,7 +35,7 @@ func volumesCommand() *cobra.Command {
 			volumes, err := p.List(ctx, "", 0)
 			rows := make([]volumeRow, len(volumes))
 			for i, v := range volumes {
-				rows[i] = volumeRow{v.ID, v.Size, v.FSType, v.Mark, v.Device, v.ReadOnly, v.Source, v.Parameters, v.Claim, v.Ephemeral, v.Created}
+				rows[i] = volumeRow{v.ID, v.Size, v.FSType, v.Mark, v.Device, v.ReadOnly, v.Source, v.Parameters, v.Claim, v.Ephemeral, v.Created, v.BlockBytes}
 			}
 			return rows, err
 		},

@@ -55,7 +55,7 @@ func device(t *testing.T, size volume.Size) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := h.AttachLoop(t.Context(), file, false)
+	path, err := h.AttachLoop(t.Context(), file, false, volume.DefaultBlockBytes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,18 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// loopBlockBytes is the logical block of every loop device. xfs does direct I/O on a file that shares
-// blocks only in blocks of its own, which are as large; with smaller ones a restored volume would go
-// through the page cache. And it must never differ between two uses of a file, for a file system that
-// was made with one cannot be mounted with a larger one.
-const loopBlockBytes = 4096
+// CheckLoopBlocks says whether a loop device of this machine can have logical blocks of so many bytes: a power
+// of two from 512 to the size of a page (loop_validate_block_size in drivers/block/loop.c). The kind of its error
+// is Invalid for what no device has, and Unsupported for what is too large here.
+func CheckLoopBlocks(size volume.Size) error {
+	if err := volume.CheckBlockBytes(size); err != nil {
+		return err
+	}
+	if page := volume.Size(os.Getpagesize()); size > page {
+		return volume.Errorf(volume.Unsupported, "a loop device of this machine has logical blocks of at most %d bytes, and not of %d", int64(page), int64(size))
+	}
+	return nil
+}
 
 // How long AttachLoop and DetachLoop try again. Another process gets between the two calls that find
 // and take a free device, and udev opens each new device for a look.
@@ -27,8 +34,12 @@ const (
 )
 
 // AttachLoop makes a loop device of a file, with direct I/O where the file system has it, and returns
-// its path. It does not look whether the file has one already.
-func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool) (device string, err error) {
+// its path. It does not look whether the file has one already. The kind of its error is as CheckLoopBlocks says,
+// and Invalid for a file that is no multiple of its blocks: the end would be cut off.
+func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, blockBytes volume.Size) (device string, err error) {
+	if err := CheckLoopBlocks(blockBytes); err != nil {
+		return "", err
+	}
 	mode := os.O_RDWR
 	if readOnly {
 		mode = os.O_RDONLY
@@ -38,8 +49,13 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool) (devi
 		return "", failed("open", file, err)
 	}
 	defer backing.Close() //nolint:errcheck // the kernel holds its own reference; nothing was written
+	if info, err := backing.Stat(); err != nil {
+		return "", failed("look at", file, err)
+	} else if info.Size()%int64(blockBytes) != 0 {
+		return "", volume.Errorf(volume.Invalid, "%q has %d bytes, which is no multiple of its logical blocks of %d: a device would be without its end", file, info.Size(), int64(blockBytes))
+	}
 	err = again(ctx, func() error {
-		device, err = configureLoop(backing, readOnly, mode)
+		device, err = configureLoop(backing, readOnly, mode, blockBytes)
 		return err
 	}, unix.EBUSY, unix.ENXIO)
 	if err != nil {
@@ -50,7 +66,7 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool) (devi
 
 // configureLoop takes a free device. EBUSY means that somebody else was quicker, and ENXIO that they are
 // just giving it back.
-func configureLoop(backing *os.File, readOnly bool, mode int) (path string, err error) {
+func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.Size) (path string, err error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return "", err
@@ -65,7 +81,7 @@ func configureLoop(backing *os.File, readOnly bool, mode int) (path string, err 
 		return "", err
 	}
 	defer func() { err = errors.Join(err, device.Close()) }()
-	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Size: loopBlockBytes, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}}
+	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Size: uint32(blockBytes), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}}
 	if readOnly {
 		config.Info.Flags |= unix.LO_FLAGS_READ_ONLY
 	}

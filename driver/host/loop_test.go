@@ -49,7 +49,7 @@ func TestALoopDeviceOnADiskThatFailedHidesNoOther(t *testing.T) {
 		if filepath.Base(path) == "other" {
 			continue
 		}
-		attached, err := h.AttachLoop(t.Context(), path, false)
+		attached, err := h.AttachLoop(t.Context(), path, false, volume.DefaultBlockBytes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,20 +18,22 @@ type Record struct {
 	Parameters Parameters `json:"parameters,omitzero"`
 	Claim      Claim      `json:"claim,omitzero"`
 	Ephemeral  bool       `json:"ephemeral,omitempty"`
-	Volume     *ID        `json:"volume,omitempty"` // of a snapshot: what it was taken of
+	Volume     *ID        `json:"volume,omitempty"`     // of a snapshot: what it was taken of
+	BlockBytes Size       `json:"blockBytes,omitempty"` // logical block size; records before it was kept have none
 }
 
 // Record returns the record of a volume that is made now as the spec says.
 func (s Spec) Record() Record {
 	return Record{
 		Version: RecordVersion, Created: time.Now(), FSType: s.FSType, Source: s.Source,
-		Parameters: s.Parameters, Claim: s.Claim, Ephemeral: s.Ephemeral,
+		Parameters: s.Parameters, Claim: s.Claim, Ephemeral: s.Ephemeral, BlockBytes: s.BlockBytes,
 	}
 }
 
-// SnapshotRecord returns the record of a snapshot of the given volume, which has the file system fsType.
-func SnapshotRecord(of ID, fsType FSType, created time.Time) Record {
-	return Record{Version: RecordVersion, Created: created, FSType: fsType, Volume: &of}
+// SnapshotRecord returns the record of a snapshot of the given volume. What goes with the bytes of a volume
+// to each copy of them is in it, for the snapshot outlives the volume.
+func SnapshotRecord(of Volume, created time.Time) Record {
+	return Record{Version: RecordVersion, Created: created, FSType: of.FSType, Volume: &of.ID, BlockBytes: of.BlockBytes}
 }
 
 // ParseRecord reads the JSON of a record. The kind of its error is Internal.

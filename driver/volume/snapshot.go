@@ -61,6 +61,8 @@ type Snapshot struct {
 	Created time.Time
 	Group   string // name of the group it belongs to, empty if none
 	FSType  FSType // of the volume, as the volume recorded it
+
+	BlockBytes Size // logical block size of the volume in bytes, which a copy has too; 0: not recorded
 }
 
 // GroupID returns the ID of the group that the snapshot belongs to, and whether there is one.

@@ -40,6 +40,7 @@ type Spec struct {
 	Parameters Parameters
 	Claim      Claim
 	Ephemeral  bool // lives and dies with one pod
+	BlockBytes Size // logical block size of its device in bytes; 0 for the pool's own, or for a copy that of its source
 }
 
 // LeastBytes returns the smallest size in which the spec makes sense: room for the file system that
@@ -71,6 +72,7 @@ type Volume struct {
 	Device     string // path of the block device while it is attached, else empty
 	ReadOnly   bool   // the device refuses writes
 	Unwiped    bool   // what its user has not written need not read as zeros, but at both ends
+	BlockBytes Size   // logical block size of its device in bytes, the same at each use; 0: not recorded
 }
 
 // Attached reports whether the volume's block device is there.
@@ -111,6 +113,8 @@ func (v Volume) Fits(spec Spec) error {
 		return differs(fmt.Sprintf("parameter %q", KeyMkfsOptions), quotedText(v.Parameters.MkfsOptions), quotedText(spec.Parameters.MkfsOptions))
 	case v.Ephemeral != spec.Ephemeral:
 		return differs("ephemeral", v.Ephemeral, spec.Ephemeral)
+	case v.BlockBytes != 0 && spec.BlockBytes != 0 && v.BlockBytes != spec.BlockBytes:
+		return differs("logical blocks of (bytes)", int64(v.BlockBytes), int64(spec.BlockBytes))
 	}
 	return nil
 }

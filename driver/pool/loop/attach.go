@@ -17,7 +17,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	if !v.Attached() {
 		image := p.imagePath(id.Name)
 		p.refill(image)
-		device, err := p.machine.AttachLoop(ctx, image, readOnly)
+		device, err := p.machine.AttachLoop(ctx, image, readOnly, v.BlockBytes)
 		if err != nil {
 			return "", volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 		}

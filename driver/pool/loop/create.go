@@ -24,7 +24,10 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := spec.PickSize(source.size, unit, unit)
+	if spec.BlockBytes, err = blockBytes(spec, source); err != nil {
+		return volume.Volume{}, err
+	}
+	size, err := spec.PickSize(source.size, unit, max(unit, spec.BlockBytes))
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
@@ -71,6 +74,7 @@ func (p *Pool) place(temporary, final string, makeIn func(dir string) error) err
 type origin struct {
 	image string      // path of its image; empty for nothing
 	size  volume.Size // of the image
+	block volume.Size // its logical blocks, in bytes
 	of    *volume.Volume
 }
 
@@ -81,11 +85,24 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		return origin{}, nil
 	case spec.Source.Kind == volume.FromSnapshot:
 		s, dir, err := p.readSnapshot(spec.Source.ID)
-		return origin{image: filepath.Join(dir, imageName), size: s.Size}, err
+		return origin{image: filepath.Join(dir, imageName), size: s.Size, block: s.BlockBytes}, err
 	default:
 		v, _, err := p.read(spec.Source.ID)
-		return origin{image: p.imagePath(v.ID.Name), size: v.Size, of: &v}, err
+		return origin{image: p.imagePath(v.ID.Name), size: v.Size, block: v.BlockBytes, of: &v}, err
 	}
+}
+
+// blockBytes returns the logical block size that spec's volume gets. The kind of its error is Invalid, or
+// Unsupported where no loop device of this machine can show it.
+func blockBytes(spec volume.Spec, source origin) (volume.Size, error) {
+	block, err := spec.PickBlockBytes(source.block, volume.DefaultBlockBytes)
+	if err == nil {
+		err = host.CheckLoopBlocks(block)
+	}
+	if err != nil {
+		return 0, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
+	}
+	return block, nil
 }
 
 // fill makes everything that belongs to a volume in dir.

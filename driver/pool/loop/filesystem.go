@@ -78,7 +78,7 @@ func makeFilesystem(ctx context.Context, path string, size volume.Size, machine 
 		return err
 	}
 	// On the device and not on the file, so that mkfs sees the sectors that the device will have.
-	device, err := machine.AttachLoop(ctx, temporary, false)
+	device, err := machine.AttachLoop(ctx, temporary, false, volume.DefaultBlockBytes)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (f *filesystem) mount(ctx context.Context, path string) error {
 	}
 	f.device = l.Device
 	if !attached {
-		if f.device, err = f.machine.AttachLoop(ctx, path, false); err != nil {
+		if f.device, err = f.machine.AttachLoop(ctx, path, false, volume.DefaultBlockBytes); err != nil {
 			return err
 		}
 	}

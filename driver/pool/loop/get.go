@@ -86,7 +86,7 @@ func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
 	}
 	return volume.Volume{
 		ID: id, Size: size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
-		Ephemeral: r.Ephemeral, Created: r.Created, Mark: mark,
+		Ephemeral: r.Ephemeral, Created: r.Created, Mark: mark, BlockBytes: blockBytesOf(r),
 	}, file, nil
 }
 

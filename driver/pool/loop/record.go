@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -35,6 +36,10 @@ func readRecord(path string) (volume.Record, error) {
 	}
 	return r, nil
 }
+
+// blockBytesOf returns the logical block size of a volume or snapshot. Each loop device of the releases that
+// recorded none had the default.
+func blockBytesOf(r volume.Record) volume.Size { return cmp.Or(r.BlockBytes, volume.DefaultBlockBytes) }
 
 // writeRecord makes the record and the empty files named by marks in dir, and syncs them together with the
 // image and their directory. The record is first: it is the only one with data to write, and a file

@@ -97,7 +97,7 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	}
 	now := time.Now()
 	for _, m := range members {
-		r := volume.SnapshotRecord(m.volume.ID, m.volume.FSType, now)
+		r := volume.SnapshotRecord(m.volume, now)
 		if err := writeRecord(r, m.dir, snapshotRecord, m.image); err != nil {
 			return wrap(p.name, err)
 		}
@@ -218,5 +218,5 @@ func (p *Pool) snapshotIn(d snapshotDir) (volume.Snapshot, error) {
 	if err != nil {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
-	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType}, nil
+	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType, BlockBytes: blockBytesOf(r)}, nil
 }

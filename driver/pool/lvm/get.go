@@ -108,7 +108,7 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, erro
 	v := volume.Volume{
 		ID: id, Size: l.size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
 		Ephemeral: r.Ephemeral, Created: r.Created, Mark: markOf(l),
-		Unwiped: p.config.Wipe == WipeNone,
+		Unwiped: p.config.Wipe == WipeNone, BlockBytes: r.BlockBytes,
 	}
 	// An active one that is not wiped yet is on its way to be attached, or was when a crash came. So is one
 	// that is copied from.

@@ -17,11 +17,15 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 	if d := p.volumes[spec.ID.Name]; d != nil {
 		return d.Volume, d.Fits(spec)
 	}
-	source, sourceBytes, err := p.source(spec)
+	source, err := p.source(spec)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := spec.PickSize(sourceBytes, unit, unit)
+	size, err := spec.PickSize(source.size, unit, unit)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	blockBytes, err := spec.PickBlockBytes(source.blockBytes, volume.DefaultBlockBytes)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -31,10 +35,11 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 	d := &disk{Volume: volume.Volume{
 		ID: spec.ID, Size: size, Source: spec.Source, FSType: spec.FSType, Parameters: spec.Parameters,
 		Claim: spec.Claim, Ephemeral: spec.Ephemeral, Created: time.Now(), Mark: volume.Fresh,
+		BlockBytes: blockBytes,
 	}, content: &content{}}
-	if source != nil {
+	if source.content != nil {
 		d.Mark = volume.Used
-		if d.content, err = source.copy(size); err != nil {
+		if d.content, err = source.content.copy(size); err != nil {
 			return volume.Volume{}, err
 		}
 	}
@@ -42,23 +47,29 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 	return d.Volume, nil
 }
 
-// source returns the bytes that spec starts from, nil for none, and how many there are.
-func (p *Pool) source(spec volume.Spec) (*content, volume.Size, error) {
+// origin is what a new volume starts as a copy of; the zero value is nothing.
+type origin struct {
+	content          *content
+	size, blockBytes volume.Size
+}
+
+// source finds what spec is a copy of.
+func (p *Pool) source(spec volume.Spec) (origin, error) {
 	switch {
 	case spec.Source == nil:
-		return nil, 0, nil
+		return origin{}, nil
 	case spec.Source.Kind == volume.FromSnapshot:
 		s, err := p.findSnapshot(spec.Source.ID)
 		if err != nil {
-			return nil, 0, err
+			return origin{}, err
 		}
-		return s.content, s.Size, nil
+		return origin{s.content, s.Size, s.BlockBytes}, nil
 	default:
 		d, err := p.find(spec.Source.ID)
 		if err != nil {
-			return nil, 0, err
+			return origin{}, err
 		}
-		return d.content, d.Size, nil
+		return origin{d.content, d.Size, d.BlockBytes}, nil
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -69,6 +70,18 @@ func differsAt(a, b []byte) int {
 func isBlockDevice(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode()&fs.ModeDevice != 0
+}
+
+// blocks fails the test unless the attached device of a volume has the logical blocks that the volume says.
+func (e *env) blocks(name string) {
+	e.Helper()
+	v := e.get(name)
+	if !isBlockDevice(v.Device) || v.BlockBytes == 0 {
+		return // a file that stands for a device has none; 0: not recorded
+	}
+	if has, err := host.BlockBytes(v.Device); err != nil || has != v.BlockBytes {
+		e.Errorf("%s of %s has logical blocks of %d bytes (%v), and the volume says %d", v.Device, name, has, err, v.BlockBytes)
+	}
 }
 
 // fill writes the whole device with what is not zero, and syncs it.
