@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -25,7 +26,28 @@ var _ Machine = (*Host)(nil)
 // like, which make a temporary directory to see how umount(8) fails: a process that is killed meanwhile
 // leaves it, and nothing here is unmounted by that.
 func New(runner Runner) *Host {
-	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(exec.New())}
+	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()})}
+}
+
+// tools starts the commands of mount-utils where the Runner finds its own, and has the error of one that is not there name it.
+type tools struct{ exec.Interface }
+
+func (t tools) Command(name string, args ...string) exec.Cmd {
+	return named{t.Interface.Command(lookPath(name), args...), name}
+}
+
+// named is a command that knows its name.
+type named struct {
+	exec.Cmd
+	name string
+}
+
+func (n named) CombinedOutput() ([]byte, error) {
+	out, err := n.Cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrExecutableNotFound) {
+		err = notInstalled(n.name)
+	}
+	return out, err
 }
 
 // failed makes an Internal error of a system call's. A path that is not there is NotFound.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -66,9 +65,9 @@ func (h *Host) Unmount(_ context.Context, target string) error {
 
 // Mounts reads /proc/self/mountinfo.
 func (h *Host) Mounts() ([]Mount, error) {
-	all, err := mountinfo.GetMounts(nil)
+	all, err := mountTable()
 	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "read the mount table: %w", err)
+		return nil, err
 	}
 	mounts := make([]Mount, len(all))
 	for i, m := range all {
@@ -88,9 +87,9 @@ func (h *Host) MountPoint(device string) (path string, mounted bool, err error) 
 	if err != nil {
 		return "", false, err
 	}
-	all, err := mountinfo.GetMounts(nil)
+	all, err := mountTable()
 	if err != nil {
-		return "", false, volume.Errorf(volume.Internal, "read the mount table: %w", err)
+		return "", false, err
 	}
 	for _, m := range all {
 		if uint32(m.Major) != d.Number.Major || uint32(m.Minor) != d.Number.Minor {

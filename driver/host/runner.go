@@ -82,10 +82,14 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	case errors.As(err, &exit):
 		return stdout.Bytes(), &ExitError{Command: c.Name, Code: exit.ExitCode(), Stderr: shorten(stderr.String())}
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, volume.Errorf(volume.Internal, "%s is not installed on this machine: install the package it comes with", c.Name)
+		return nil, notInstalled(c.Name)
 	default:
 		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, err)
 	}
+}
+
+func notInstalled(name string) error {
+	return volume.Errorf(volume.Internal, "%s is not installed on this machine: install the package it comes with", name)
 }
 
 // lookPath finds a command where administrators' tools are, too: on Debian that is not in the search

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -68,12 +67,14 @@ func Sweep(dir string) error {
 // below returns what is mounted below dir, in the order in which it was, and the loop devices of files
 // there.
 func below(dir string) (mountPoints, devices []string, err error) {
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	mounts, err := host.New(host.NewRunner()).Mounts()
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, m := range mounts {
-		mountPoints = append(mountPoints, m.Mountpoint)
+		if m.Target == dir || strings.HasPrefix(m.Target, dir+"/") {
+			mountPoints = append(mountPoints, m.Target)
+		}
 	}
 	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, file := range files {

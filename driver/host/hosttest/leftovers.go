@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
+	"github.com/loam-storage/loam/driver/host"
 )
 
 // NeedsRoot skips the test where this process may not make loop devices and mounts.
@@ -57,12 +57,14 @@ func LeaveNothing(run func() int) int {
 // Leftovers names the loop devices and mounts on files below dir, the files in it, and the child
 // processes of this one.
 func Leftovers(dir string) (left []string, err error) {
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	mounts, err := host.New(host.NewRunner()).Mounts()
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range mounts {
-		left = append(left, fmt.Sprintf("mount of %s at %s", m.Source, m.Mountpoint))
+		if m.Target == dir || strings.HasPrefix(m.Target, dir+"/") {
+			left = append(left, fmt.Sprintf("mount of %s at %s", m.Source, m.Target))
+		}
 	}
 	left = append(left, loopsBelow(dir)...)
 	children, err := filepath.Glob("/proc/self/task/*/children")

@@ -1,0 +1,39 @@
+package host
+
+import (
+	"bytes"
+	"os"
+
+	"github.com/moby/sys/mountinfo"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// superOptionsBytes is how much is read of the options of a file system, the last field of a line of the mount table. Whether
+// it is read-only stands first in it.
+const superOptionsBytes = 1024
+
+// mountTable reads the mount table of this process (proc_pid_mountinfo(5)). The kind of its error is Internal.
+func mountTable() ([]*mountinfo.Info, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err == nil {
+		var all []*mountinfo.Info
+		if all, err = mountinfo.GetMountsFromReader(bytes.NewReader(shortLines(text)), nil); err == nil {
+			return all, nil
+		}
+	}
+	return nil, volume.Errorf(volume.Internal, "read the mount table: %w", err)
+}
+
+// shortLines cuts the last field of each line. The parser gives up at a line of 64 KiB, and that of an overlay
+// with some hundred layers, which any container runtime may mount, is longer.
+func shortLines(table []byte) []byte {
+	short := make([]byte, 0, len(table))
+	for line := range bytes.Lines(table) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		options := bytes.LastIndexByte(line, ' ') + 1
+		short = append(short, line[:min(len(line), options+superOptionsBytes)]...)
+		short = append(short, '\n')
+	}
+	return short
+}
