@@ -66,21 +66,29 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
+	said, err := newOutput()
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, err)
+	}
+	defer said.close()
 	cmd := exec.CommandContext(ctx, lookPath(c.Name), c.Args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), &stdout, &stderr
-	cmd.ExtraFiles = c.Inherit
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = said.stdout, said.stderr, c.Inherit
+	if len(c.Stdin) > 0 {
+		cmd.Stdin = bytes.NewReader(c.Stdin)
+	}
+	err = cmd.Run()
+	stdout, stderr, readErr := said.read()
 	var exit *exec.ExitError
 	switch {
+	case readErr != nil:
+		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, errors.Join(err, readErr))
 	case err == nil:
-		return stdout.Bytes(), nil
+		return stdout, nil
 	case ctx.Err() != nil:
 		return nil, volume.Errorf(volume.Internal, "%s did not end within %s and was killed", c.Name, timeout)
 	case errors.As(err, &exit):
-		return stdout.Bytes(), &ExitError{Command: c.Name, Code: exit.ExitCode(), Stderr: shorten(stderr.String())}
+		return stdout, &ExitError{Command: c.Name, Code: exit.ExitCode(), Stderr: shorten(string(stderr))}
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, notInstalled(c.Name)
 	default:
