@@ -17,7 +17,7 @@ export FULL
 
 # Two VMs work at once, with about as much to do.
 first="./driver/host ./driver/pool/loop ./driver/pool/lvm ./cmd/loam"
-second="./sanity/csi ./sanity/crash ./sanity/fault"
+second="./sanity/csi ./sanity/crash ./sanity/fault ./sanity/compat"
 if [ -n "${PACKAGES:-}" ]; then first=$PACKAGES second=; fi
 
 if [ "${VM:-}" = no ]; then
@@ -36,7 +36,7 @@ flags_of() {
     if [ -n "${PACKAGES:-}" ]; then return; fi
     case $1 in
     ./driver/pool/loop) if [ "${VM:-}" != no ]; then echo "-test.skip=^TestLoopPoolKeepsTheContract$/^(own|ext4|btrfs)|^TestGroupIsOfOneInstant$/^btrfs"; fi ;;
-    ./cmd/loam | ./sanity/csi | ./sanity/crash) echo "-test.run=LVM" ;;
+    ./cmd/loam | ./sanity/csi | ./sanity/crash | ./sanity/compat) echo "-test.run=LVM" ;;
     esac
 }
 
@@ -78,6 +78,8 @@ end
         mkdir "$folder/$number"
         go test -c -ldflags "-s -w" -o "$folder/$number/test" "$package"
         if [ -d "$package/testdata" ]; then cp -r "$package/testdata" "$folder/$number"; fi
+        # It starts the real loam, and there is no Go in a VM to build it.
+        if [ "$package" = ./sanity/compat ]; then go build -ldflags "-s -w" -o "$folder/$number/loam" ./cmd/loam; fi
         flags=$(flags_of "$package")
         if [ -n "$flags" ]; then echo "test-lvm: $package with $flags; whole: make test-lvm PACKAGES=$package"; fi
         echo "exec ../test2json -t -p $(go list "$package") ./test -test.v=test2json -test.timeout=$TIMEOUT ${flags:+'$flags'} \"\$@\"" >"$folder/$number/run"
