@@ -61,7 +61,7 @@ func (c *cluster) startController(address string) {
 // startNode starts a node with a pool that has a file system of its own, in the directory that it always has.
 func (c *cluster) startNode(name string) *process {
 	c.Helper()
-	config := fmt.Sprintf("pools: [{name: default, loop: {directory: %s, size: 400Mi, allocation: sparse}}]", c.path(name, "pool"))
+	config := fmt.Sprintf("pools: [{name: default, loop: {directory: %s, size: 400Mi, allocation: sparse, create: true}}]", c.path(name, "pool"))
 	for _, dir := range []string{c.path(name, "plugins_registry"), c.path(name, "pods")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			c.Fatal(err)
@@ -70,7 +70,7 @@ func (c *cluster) startNode(name string) *process {
 	if err := os.WriteFile(c.path(name, "loam.yaml"), []byte(config), 0o600); err != nil {
 		c.Fatal(err)
 	}
-	return startLoam(c.T, "node", "--node", name, "--config", c.path(name, "loam.yaml"), "--kubelet-dir", c.path(name), "--http", "localhost:0",
+	return startLoam(c.T, "node", "--node", name, "--config", c.path(name, "loam.yaml"), "--state-dir", c.path(name, "state"), "--kubelet-dir", c.path(name), "--http", "localhost:0",
 		"--controller", c.address, "--ca", c.certificates.path("ca.crt"), "--certificate", c.certificates.path(name+".crt"), "--key", c.certificates.path(name+".key"))
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
@@ -21,7 +22,7 @@ import (
 const defaultConfig = `
 pools:
   - name: default
-    loop: {directory: /var/lib/loam/default, size: 50Gi}
+    loop: {directory: /var/lib/loam/default, size: 50Gi, create: true}
 `
 
 // maxConfigBytes bounds the file. A large one is not a configuration.
@@ -31,6 +32,7 @@ const maxConfigBytes = 1 << 20
 type config struct {
 	Node       string // as in handles and in the topology
 	MaxVolumes int    // how many volumes may be attached at once; 0 for no limit
+	State      string // the directory of what the machine remembers of its pools; not in the file
 	Pools      []poolConfig
 }
 
@@ -54,6 +56,13 @@ func (p poolConfig) where() string {
 	default:
 		return p.LVM.VolumeGroup
 	}
+}
+
+// remembered returns the pool with what the machine remembers of those that it has opened.
+func (p poolConfig) remembered(state string) poolConfig {
+	p.Loop.Known = identity.Store{Directory: state}
+	p.LVM.Known = p.Loop.Known
+	return p
 }
 
 func (p poolConfig) open(ctx context.Context, node string, machine *host.Host) (pool.Pool, error) {
@@ -193,7 +202,7 @@ func parseLoop(pool section) (loop.Config, error) {
 	if err != nil {
 		return loop.Config{}, err
 	}
-	if err := s.only("directory", "size", "allocation", "overprovision", "reserve"); err != nil {
+	if err := s.only("directory", "size", "allocation", "overprovision", "reserve", "create", "mount"); err != nil {
 		return loop.Config{}, err
 	}
 	directory, dirErr := s.directory()
@@ -201,12 +210,14 @@ func parseLoop(pool section) (loop.Config, error) {
 	sparse, sparseErr := s.sparse()
 	overprovision, overErr := s.ratio("overprovision")
 	reserve, percent, reserveErr := s.reserve()
-	if err := errors.Join(dirErr, sizeErr, sparseErr, overErr, reserveErr); err != nil {
+	create, createErr := s.truth("create")
+	mount, mountErr := s.truth("mount")
+	if err := errors.Join(dirErr, sizeErr, sparseErr, overErr, reserveErr, createErr, mountErr); err != nil {
 		return loop.Config{}, err
 	}
 	c := loop.Config{
 		Directory: directory, SizeBytes: size, Sparse: sparse, Overprovision: overprovision,
-		ReserveBytes: reserve, ReservePercent: percent,
+		ReserveBytes: reserve, ReservePercent: percent, Create: create, Mount: mount,
 	}
 	if err := c.Check(); err != nil {
 		return loop.Config{}, fmt.Errorf("%s: %w", s.where, err)

@@ -27,7 +27,7 @@ type look[Row any] struct {
 
 // command returns the verb. A pool that cannot be read costs its own rows and the exit code.
 func (l look[Row]) command() *cobra.Command {
-	var configPath, output string
+	var configPath, state, output string
 	c := &cobra.Command{
 		Use: l.use, Short: l.short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -38,6 +38,7 @@ func (l look[Row]) command() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			parsed.State = state
 			rows, err := l.read(c.Context(), parsed)
 			if output == "json" {
 				return errors.Join(printJSON(c.OutOrStdout(), rows), err)
@@ -46,6 +47,7 @@ func (l look[Row]) command() *cobra.Command {
 		},
 	}
 	configFlag(c, &configPath)
+	stateFlag(c, &state)
 	c.Flags().StringVarP(&output, "output", "o", "", "json, or nothing for a table")
 	return c
 }
@@ -62,7 +64,7 @@ func (l look[Row]) read(ctx context.Context, c config) ([]Row, error) {
 }
 
 func (l look[Row]) readPool(ctx context.Context, c config, one poolConfig, machine *host.Host) ([]Row, error) {
-	p, err := one.inspect(ctx, c.Node, machine)
+	p, err := one.remembered(c.State).inspect(ctx, c.Node, machine)
 	if err != nil {
 		return nil, err
 	}

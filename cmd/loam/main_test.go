@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,11 +51,14 @@ func growsExt4(t *testing.T) bool {
 	return set&(1<<sysResource) != 0
 }
 
-// loamSays runs a subcommand and returns what it prints.
+// loamSays runs a subcommand and returns what it prints. Unless told otherwise, the machine remembers nothing.
 func loamSays(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
 	c := loam()
+	if verb, _, err := c.Find(args); err == nil && verb.Flags().Lookup("state-dir") != nil && !slices.Contains(args, "--state-dir") {
+		args = append(slices.Clone(args), "--state-dir", t.TempDir())
+	}
 	c.SetArgs(args)
 	c.SetOut(&out)
 	err := c.ExecuteContext(t.Context())

@@ -24,6 +24,7 @@ import (
 // nodeOptions is what a node of a cluster is told on its command line.
 type nodeOptions struct {
 	config, endpoint, http string
+	state                  string
 	name                   string
 	kubeletDir             string
 	controllers            []string
@@ -45,6 +46,7 @@ Kubernetes API anything.`,
 		},
 	}
 	configFlag(c, &o.config)
+	stateFlag(c, &o.state)
 	f := c.Flags()
 	f.StringVar(&o.name, "node", "", "name of this machine in the cluster (default: $NODE_NAME, else the host name)")
 	f.StringVar(&o.kubeletDir, "kubelet-dir", "/var/lib/kubelet", "directory of the kubelet to register with; empty: none")
@@ -70,6 +72,7 @@ func runNode(ctx context.Context, o nodeOptions) error {
 	if err != nil {
 		return err
 	}
+	c.State = o.state
 	if c.Node != volume.NodeName(o.name) {
 		return volume.Errorf(volume.Invalid, "configuration %q: node: it is %q, and in the cluster this machine is %q: leave the key out", o.config, c.Node, o.name)
 	}

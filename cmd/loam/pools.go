@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -20,7 +22,7 @@ type poolRow struct {
 }
 
 func poolsCommand() *cobra.Command {
-	return look[poolRow]{
+	c := look[poolRow]{
 		use: "pools", short: "Show the pools of this machine, with what is free in them",
 		header: "POOL\tSIZE\tFREE\tLARGEST VOLUME\tHEALTHY\tMESSAGE",
 		rows: func(ctx context.Context, p pool.Pool) ([]poolRow, error) {
@@ -34,4 +36,21 @@ func poolsCommand() *cobra.Command {
 			return columns(r.Pool, r.TotalBytes, r.FreeBytes, r.LargestBytes, r.Healthy, r.Message)
 		},
 	}.command()
+	show, forget := c.RunE, ""
+	c.Flags().StringVar(&forget, "forget", "", "forget the pool of this name, so that another one may take its place; what is on its disk stays")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !c.Flags().Changed("forget") {
+			return show(c, args)
+		}
+		state, err := c.Flags().GetString("state-dir")
+		if err != nil {
+			return err
+		}
+		was, err := identity.Store{Directory: state}.Forget(forget)
+		if err == nil {
+			_, err = fmt.Fprintf(c.OutOrStdout(), "Forgotten, with nothing on any disk changed: %s", was)
+		}
+		return err
+	}
+	return c
 }

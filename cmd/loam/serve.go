@@ -16,6 +16,7 @@ import (
 	"github.com/loam-storage/loam/driver"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/node"
 )
@@ -23,7 +24,7 @@ import (
 const defaultEndpoint = "unix:///run/loam/csi.sock"
 
 func serveCommand() *cobra.Command {
-	var configPath, endpoint, httpAddress string
+	var configPath, state, endpoint, httpAddress string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve all CSI services for the pools of this machine on one socket",
@@ -35,6 +36,7 @@ Calls that are at work then end before the process does. What is mounted stays m
 			if err != nil {
 				return err
 			}
+			parsed.State = state
 			err = serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpointOf(endpoint, defaultEndpoint), httpAddress)
 			if configPath == "" && volume.Is(err, volume.Full) {
 				return fmt.Errorf("%w; this is the default configuration: give --config with a file that asks for less", err)
@@ -43,6 +45,7 @@ Calls that are at work then end before the process does. What is mounted stays m
 		},
 	}
 	configFlag(c, &configPath)
+	stateFlag(c, &state)
 	c.Flags().StringVar(&endpoint, "endpoint", "", "socket to serve on (default: $CSI_ENDPOINT, else "+defaultEndpoint+")")
 	c.Flags().StringVar(&httpAddress, "http", "", "host:port to serve /metrics, /healthz and /readyz on; off where it is not given")
 	return c
@@ -53,6 +56,10 @@ func endpointOf(flag, usual string) string { return cmp.Or(flag, os.Getenv("CSI_
 
 func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVar(path, "config", "", "configuration file (default: one pool of 50Gi in /var/lib/loam/default)")
+}
+
+func stateFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "state-dir", identity.DefaultState, "directory in which this machine remembers which pools it has opened; on none of their disks")
 }
 
 // serve serves until ctx ends.
@@ -98,9 +105,16 @@ func start(ctx context.Context, c config, serving driver.Config) (_ *running, er
 
 // openPools opens all pools, or none.
 func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, error) {
+	if c.State != "" {
+		if fsType, err := host.Volatile(c.State); err != nil {
+			return nil, err
+		} else if fsType != "" {
+			klog.FromContext(ctx).Info("what this machine remembers of its pools does not outlive it or the container: mount a directory of the machine there", "directory", c.State, "fileSystem", fsType)
+		}
+	}
 	var pools []pool.Pool
 	for _, one := range c.Pools {
-		p, err := one.open(ctx, c.Node, machine)
+		p, err := one.remembered(c.State).open(ctx, c.Node, machine)
 		if err != nil {
 			return nil, errors.Join(err, closePools(pools))
 		}

@@ -29,7 +29,7 @@ func writeConfig(t *testing.T, text string) (path string, c config) {
 // The verbs show what the driver made, while it serves and after it has ended.
 func TestVerbsShowWhatIsOnTheDisk(t *testing.T) {
 	needsRoot(t)
-	path, c := writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+t.TempDir()+", allocation: sparse}}]")
+	path, c := writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+t.TempDir()+", allocation: sparse, create: true}}]")
 	socket := filepath.Join(t.TempDir(), "csi.sock")
 	connection, stop := serving(t, c, "unix://"+socket)
 	control := csi.NewControllerClient(connection)
@@ -97,7 +97,7 @@ func TestServeOpensAllPoolsOrNone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+dir+"/a}}, {name: b, loop: {directory: "+dir+"/file/b}}]")
+	_, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+dir+"/a, create: true}}, {name: b, loop: {directory: "+dir+"/file/b, create: true}}]")
 	socket := filepath.Join(dir, "csi.sock")
 	if err := serve(t.Context(), c, socket, ""); err == nil || !strings.Contains(err.Error(), `pool "b"`) {
 		t.Errorf("serve = %v", err)

@@ -20,6 +20,7 @@ import (
 // trial is what the flags of `loam try` say.
 type trial struct {
 	config, pool, endpoint string
+	state                  string
 	dir, fsType, size      string
 	keep                   bool
 	remove                 string
@@ -42,6 +43,7 @@ configuration (--config, --pool). With --endpoint it uses the driver that serves
 	f := c.Flags()
 	f.StringVar(&t.config, "config", "", "configuration file with the pool to try (default: a new pool)")
 	f.StringVar(&t.pool, "pool", "", "pool of the configuration to try (default: its first one)")
+	stateFlag(c, &t.state)
 	f.StringVar(&t.endpoint, "endpoint", "", "socket of a driver that serves already")
 	f.StringVar(&t.dir, "dir", "/var/tmp", "where the temporary directory is made")
 	f.StringVar(&t.fsType, "fs", string(volume.XFS), "file system: xfs, ext4 or btrfs")

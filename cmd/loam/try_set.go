@@ -65,26 +65,37 @@ func (t trial) configFor(dir string, size volume.Size) (config, error) {
 	if t.embedded() {
 		path := filepath.Join(dir, configName)
 		if t.remove != "" {
-			return readConfig(path)
+			return throwaway(path)
 		}
 		// The volume grows by half, and is then there three times over, and once as a snapshot.
 		bytes := max(2*volume.GiB, 8*size).RoundUp(volume.MiB)
-		text := fmt.Sprintf("pools:\n  - name: try\n    loop: {directory: %q, size: %dMi}\n", filepath.Join(dir, "pool"), bytes/volume.MiB)
+		text := fmt.Sprintf("pools:\n  - name: try\n    loop: {directory: %q, size: %dMi, create: true}\n", filepath.Join(dir, "pool"), bytes/volume.MiB)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return config{}, err
 		}
-		return readConfig(path)
+		return throwaway(path)
 	}
 	c, err := readConfig(t.config)
 	if err != nil {
 		return config{}, err
 	}
+	c.State = t.state
 	i := slices.IndexFunc(c.Pools, func(p poolConfig) bool { return t.pool == "" || p.Name == t.pool })
 	if i < 0 {
 		return config{}, volume.Errorf(volume.Invalid, "pool %q is not in the configuration", t.pool)
 	}
 	c.Pools = c.Pools[i : i+1]
 	return c, nil
+}
+
+// throwaway reads the configuration of a pool that is made to be removed: the machine remembers nothing of it, and it may
+// be on any file system.
+func throwaway(path string) (config, error) {
+	c, err := readConfig(path)
+	for i := range c.Pools {
+		c.Pools[i].Loop.Throwaway = true
+	}
+	return c, err
 }
 
 // start starts a driver in this process. Unless asked with -v it logs nothing: the steps say what
@@ -113,7 +124,7 @@ func (s *set) start(ctx context.Context, c config) error {
 // look opens the pools of a driver that serves elsewhere.
 func (s *set) look(ctx context.Context, c config) error {
 	machine := host.New(host.NewRunner())
-	p, err := c.Pools[0].inspect(ctx, c.Node, machine)
+	p, err := c.Pools[0].remembered(c.State).inspect(ctx, c.Node, machine)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func TestTryKeepsAndRemoves(t *testing.T) {
 func TestTryOfConfiguredPools(t *testing.T) {
 	needsRoot(t)
 	dir, pools := t.TempDir(), t.TempDir()
-	path, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+pools+"/a}}, {name: b, loop: {directory: "+pools+"/b, size: 2500Mi}}]")
+	path, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+pools+"/a, create: true}}, {name: b, loop: {directory: "+pools+"/b, size: 2500Mi, create: true}}]")
 	says, err := loamSays(t, "try", "--dir", dir, "--config", path, "--pool", "b")
 	if err != nil || !strings.Contains(says, `pool "b"`) {
 		t.Errorf("%v\n%s", err, says)

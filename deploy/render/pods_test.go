@@ -174,6 +174,10 @@ func TestNode(t *testing.T) {
 		"dev":     {"/dev", core.HostPathDirectory, ""},
 		"lvm":     {"/run/lock/lvm", core.HostPathDirectoryOrCreate, ""},
 	}))
+	same(t, "what it has of /var/lib/loam, whatever the directories", fmt.Sprint(
+		statesOf(with(t, "{config: {pools: [{name: a, lvm: {volumeGroup: vg0}}]}, node: {directories: [/mnt/disks]}}")), statesOf(with(t, "node: {directories: [/mnt/disks, /var/lib/loam/default]}")),
+		statesOf(with(t, "node: {directories: [/var/lib]}")), statesOf(c)),
+		"[/var/lib/loam DirectoryOrCreate] [/var/lib/loam DirectoryOrCreate] [] []")
 	same(t, "liveness", node.LivenessProbe.HTTPGet.Path, "/healthz")
 	same(t, "readiness", node.ReadinessProbe.HTTPGet.Path, "/readyz")
 	same(t, "name of the machine", text(node.Env), "- name: NODE_NAME\n  valueFrom:\n    fieldRef:\n      fieldPath: spec.nodeName\n")
@@ -197,6 +201,20 @@ func TestNodesKnowEachReplica(t *testing.T) {
 		same(t, "controllers", strings.Join(got, " "), strings.Join(want, " "))
 		same(t, "replicas", int(*get[*apps.StatefulSet](c, "loam-controller").Spec.Replicas), replicas)
 	}
+}
+
+// statesOf returns where a node's pod has what the machine remembers, where none of its directories has it.
+func statesOf(c cluster) []string {
+	spec := get[*apps.DaemonSet](c, "loam-node").Spec.Template.Spec
+	var states []string
+	for _, v := range spec.Volumes {
+		for _, m := range spec.Containers[0].VolumeMounts {
+			if v.Name == "state" && m.Name == "state" && v.HostPath.Path == m.MountPath {
+				states = append(states, m.MountPath+" "+string(*v.HostPath.Type))
+			}
+		}
+	}
+	return states
 }
 
 // TestConfigurationRolls: pods begin anew with another configuration, and only then.

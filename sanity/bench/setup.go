@@ -61,7 +61,7 @@ func prepare(ctx context.Context, parent string, s settings) (b *bench, err erro
 		return b, err
 	}
 	machine := host.New(host.NewRunner())
-	b.pool, err = loop.Open(ctx, poolName, nodeName, loop.Config{Directory: filepath.Join(b.dir, "fs", "pool")}, machine)
+	b.pool, err = loop.Open(ctx, poolName, nodeName, loop.Config{Directory: filepath.Join(b.dir, "fs", "pool"), Create: true}, machine)
 	if err != nil {
 		return b, err
 	}

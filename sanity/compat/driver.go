@@ -20,6 +20,7 @@ import (
 type Driver struct {
 	Binary string
 	Dir    string   // for its configuration, its socket and its log
+	State  string   // where it remembers pools; empty for a release that does not
 	Env    []string // added to that of this process
 
 	Controller csi.ControllerClient
@@ -36,6 +37,14 @@ const patience = time.Minute // an emulated processor is slow
 func (d *Driver) config() string { return filepath.Join(d.Dir, "loam.yaml") }
 func (d *Driver) socket() string { return "unix://" + filepath.Join(d.Dir, "csi.sock") }
 
+func (d *Driver) flags() []string {
+	flags := []string{"--config", d.config()}
+	if d.State != "" {
+		flags = append(flags, "--state-dir", d.State)
+	}
+	return flags
+}
+
 // LogFile returns the path of what it has logged.
 func (d *Driver) LogFile() string { return filepath.Join(d.Dir, "loam.log") }
 
@@ -49,7 +58,7 @@ func (d *Driver) Start(ctx context.Context, config string) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the process writes it
-	process := exec.Command(d.Binary, "serve", "--config", d.config(), "--endpoint", d.socket())
+	process := exec.Command(d.Binary, append([]string{"serve", "--endpoint", d.socket()}, d.flags()...)...)
 	process.Stdout, process.Stderr, process.Env = log, log, append(os.Environ(), d.Env...)
 	if err := process.Start(); err != nil {
 		return err
@@ -93,7 +102,7 @@ func (d *Driver) end(signal syscall.Signal) error {
 
 // Rows returns what `loam volumes` or `loam snapshots` prints of the pool.
 func (d *Driver) Rows(verb string) (rows []Row, err error) {
-	c := exec.Command(d.Binary, verb, "--config", d.config(), "-o", "json")
+	c := exec.Command(d.Binary, append([]string{verb, "-o", "json"}, d.flags()...)...)
 	c.Env = append(os.Environ(), d.Env...)
 	out, err := c.Output()
 	if err == nil {

@@ -63,7 +63,7 @@ func unpack(t *testing.T, m compat.Manifest, archive string) *opened {
 	o := &opened{T: t, Manifest: m, dir: dir, used: map[string]string{}, device: map[string]uint64{}}
 	o.ok("make a directory", err)
 	t.Cleanup(o.clean)
-	o.driver.Dir = filepath.Join(dir, "driver")
+	o.driver.Dir, o.driver.State = filepath.Join(dir, "driver"), filepath.Join(dir, "state")
 	o.ok("make a directory", os.Mkdir(o.driver.Dir, 0o700))
 	o.driver.Binary, err = loam()
 	o.ok("find loam", err)

@@ -34,9 +34,9 @@ func (onLoop) slow(pool string) bool     { return pool == plainPool }
 func (onLoop) most() (int, int)          { return 12, 10 }
 
 func (onLoop) open(ctx context.Context, dir, name string, machine *host.Host) (pool.Pool, error) {
-	config := loop.Config{Directory: filepath.Join(diskMount(dir), plainPool)}
+	config := loop.Config{Directory: filepath.Join(diskMount(dir), plainPool), Create: true}
 	if name == ownPool {
-		config = loop.Config{Directory: filepath.Join(dir, ownPool), SizeBytes: ownBytes}
+		config = loop.Config{Directory: filepath.Join(dir, ownPool), SizeBytes: ownBytes, Create: true}
 	}
 	return loop.Open(ctx, name, nodeName, config, machine)
 }

@@ -73,7 +73,7 @@ func (m mode) open(ctx context.Context, dir string) (_ pool.Pool, _ host.Machine
 		}
 	}
 	config, machine := *m.loop, host.New(host.NewRunner())
-	config.Directory = filepath.Join(dir, "pool")
+	config.Directory, config.Create = filepath.Join(dir, "pool"), true
 	p, err := loop.Open(ctx, poolName, nodeName, config, machine)
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, remove())

@@ -25,7 +25,7 @@ func TestIOGoesOnWhileLoamRestarts(t *testing.T) {
 		t.Skip("needs fio: apt-get install fio")
 	}
 	dir := t.TempDir()
-	s := newServer(t, dir, "{directory: "+filepath.Join(dir, "pool")+", size: 1Gi}")
+	s := newServer(t, dir, "{directory: "+filepath.Join(dir, "pool")+", size: 1Gi, create: true}")
 	s.start()
 	v := s.use(dir, "data", volume.XFS, volume.XFS.Least(), "")
 

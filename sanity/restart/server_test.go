@@ -91,7 +91,7 @@ func (s *server) start() {
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	s.ok("open the log", err)
 	defer log.Close()
-	process := exec.Command(s.binary, "serve", "--config", s.config, "--endpoint", "unix://"+s.socket)
+	process := exec.Command(s.binary, "serve", "--config", s.config, "--state-dir", filepath.Join(filepath.Dir(s.config), "state"), "--endpoint", "unix://"+s.socket)
 	process.Stdout, process.Stderr = log, log
 	process.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // else the race detector ends it a second later
 	s.ok("start loam", process.Start())

@@ -27,7 +27,7 @@ import (
 func TestAVolumeIsThawedWhenLoamIsKilledInASnapshot(t *testing.T) {
 	hosttest.NeedsRoot(t)
 	dir := t.TempDir()
-	s := newServer(t, dir, "{directory: "+filepath.Join(dir, "ext4", "pool")+"}")
+	s := newServer(t, dir, "{directory: "+filepath.Join(dir, "ext4", "pool")+", create: true}")
 	mountPoint, unmount, err := scratch.FileSystem(dir, "ext4", 2*volume.GiB)
 	s.ok("make the file system of the pool", err)
 	s.start()

@@ -21,7 +21,7 @@ const (
 func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	m, err := p.measure()
 	if err != nil {
-		return volume.PoolStatus{}, wrap(p.name, err)
+		return volume.PoolStatus{}, p.cause(err)
 	}
 	free := max((m.free-m.need/treeShare-statusBytes)/(treeShare+1)*treeShare, 0)
 	s := volume.PoolStatus{
@@ -31,6 +31,13 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	if m.free < 0 {
 		s.Healthy = false
 		s.Message = "volumes and snapshots may come to need " + (-m.free).String() + " more than the file system has: remove some, or what else is in it"
+	}
+	why, err := p.ailing()
+	if err != nil {
+		return volume.PoolStatus{}, p.cause(err)
+	}
+	if why != "" { // and nothing can be made
+		s.Healthy, s.Message, s.FreeBytes, s.LargestBytes = false, why, 0, 0
 	}
 	return s, nil
 }
@@ -77,14 +84,17 @@ func (p *Pool) checkOwed() error {
 	if err == nil && m.free < 0 {
 		err = volume.Errorf(volume.Full, "more was written meanwhile than there is room for beside a snapshot: %s are lacking", -m.free)
 	}
-	return wrap(p.name, err)
+	if err != nil {
+		return p.cause(err)
+	}
+	return nil
 }
 
 // isFree says whether so many bytes can be given out.
 func (p *Pool) isFree(bytes volume.Size) error {
 	m, err := p.measure()
 	if err != nil {
-		return wrap(p.name, err)
+		return p.cause(err)
 	}
 	if free := m.free - m.need/treeShare - metadataBytes; bytes > free || bytes+bytes/treeShare > free {
 		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked", p.name, max(free, 0), bytes)

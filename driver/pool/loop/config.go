@@ -3,12 +3,27 @@ package loop
 import (
 	"path/filepath"
 
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Config says where a pool is and how it gives out space.
 type Config struct {
-	Directory string // absolute path; made where it is not there
+	Directory string // absolute path
+
+	// Create has a pool made where there is none, and this machine has never opened one of the name. A directory that is
+	// not there is made then.
+	Create bool
+
+	// Mount requires that Directory is on a mounted file system of its own, and not on that of the machine's root
+	// directory or its state.
+	Mount bool
+
+	// Known is what the machine remembers of the pools that it has opened; not in the configuration file.
+	Known identity.Store
+
+	// Throwaway allows a file system that does not outlive the machine (tmpfs); not in the configuration file.
+	Throwaway bool
 
 	// SizeBytes is the size of a file system of the pool's own, an xfs with reflink in one
 	// preallocated file in Directory. 0 for none: the pool is in Directory itself.

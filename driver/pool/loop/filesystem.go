@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -21,16 +22,23 @@ type filesystem struct {
 	machine    *host.Host
 	mountPoint string
 	device     string
-	file       host.FileID
+
+	path  string // of the file
+	file  host.FileID
+	size  volume.Size // of the file
+	asked volume.Size
 }
 
-// openFilesystem mounts the file system, makes it where there is none, and makes it larger where the
-// configuration asks for more than it has. The kind of its error is Invalid where it asks for less.
-func openFilesystem(ctx context.Context, c Config, machine *host.Host) (*filesystem, error) {
+// openFilesystem mounts the file system, and makes it where there is none and makeIt says so. The kind of its error is
+// Invalid where the configuration asks for less than it has.
+func openFilesystem(ctx context.Context, c Config, makeIt bool, machine *host.Host) (*filesystem, error) {
 	path := filepath.Join(c.Directory, filesystemName)
 	there, err := exists(path)
 	if err != nil {
 		return nil, err
+	}
+	if !there && !makeIt {
+		return nil, volume.Errorf(volume.Unavailable, "%q has just been removed: put it back", path)
 	}
 	if !there {
 		if err := makeFilesystem(ctx, path, c.SizeBytes.RoundUp(unit), machine); err != nil {
@@ -41,19 +49,14 @@ func openFilesystem(ctx context.Context, c Config, machine *host.Host) (*filesys
 	if err != nil {
 		return nil, err
 	}
-	f := &filesystem{machine: machine, mountPoint: filepath.Join(directory, mountedName)}
-	var size volume.Size
-	if f.file, size, err = host.Identify(path); err != nil {
+	f := &filesystem{machine: machine, mountPoint: filepath.Join(directory, mountedName), path: path, asked: c.SizeBytes.RoundUp(unit)}
+	if f.file, f.size, err = host.Identify(path); err != nil {
 		return nil, err
 	}
-	if size > c.SizeBytes.RoundUp(unit) {
-		return nil, volume.Errorf(volume.Invalid, "size %s is less than the %s that the file system in %q has, and xfs cannot shrink", c.SizeBytes, size, path)
+	if f.size > f.asked {
+		return nil, volume.Errorf(volume.Invalid, "size %s is less than the %s that the file system in %q has, and xfs cannot shrink", c.SizeBytes, f.size, path)
 	}
-	err = f.mount(ctx, path)
-	if err == nil {
-		err = f.grow(ctx, path, size, c.SizeBytes.RoundUp(unit))
-	}
-	if err != nil {
+	if err = f.mount(ctx); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
@@ -117,45 +120,77 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 
 // mount attaches and mounts what is not attached or mounted yet. It stays mounted when the process
 // ends while a volume in it is attached.
-func (f *filesystem) mount(ctx context.Context, path string) error {
-	l, attached, err := f.machine.LoopOf(path, f.file)
+func (f *filesystem) mount(ctx context.Context) error {
+	l, attached, err := f.machine.LoopOf(f.path, f.file)
 	if err != nil {
 		return err
 	}
 	f.device = l.Device
 	if !attached {
-		if f.device, err = f.machine.AttachLoop(ctx, path, false, volume.DefaultBlockBytes); err != nil {
+		if f.device, err = f.machine.AttachLoop(ctx, f.path, false, volume.DefaultBlockBytes); err != nil {
 			return err
 		}
 	}
-	device, err := f.machine.Device(f.device)
-	if err != nil {
+	mounted, err := isMounted(f.machine, filepath.Dir(f.mountPoint))
+	if err != nil || mounted {
 		return err
-	}
-	table, err := f.machine.Mounts()
-	if err != nil {
-		return err
-	}
-	for _, m := range table {
-		if m.Device == device.Number && m.Target == f.mountPoint {
-			return nil
-		}
 	}
 	if err := os.MkdirAll(f.mountPoint, 0o700); err != nil {
 		return err
 	}
-	return f.machine.Mount(ctx, f.device, f.mountPoint, volume.XFS, []string{"noatime"})
+	return f.machine.Mount(ctx, f.device, f.mountPoint, volume.XFS, []string{"noatime", "nouuid"})
 }
 
-// grow makes file, device and file system as large as asked. Each may be so already, where an earlier
-// process was cut off.
-func (f *filesystem) grow(ctx context.Context, path string, size, asked volume.Size) error {
-	if size < asked {
-		file, err := os.OpenFile(path, os.O_RDWR, 0)
+// isMounted reports whether the file system in a directory, which has no symbolic links, is mounted in its place. The kind
+// of its error is Unavailable where something else is: that is never mounted over, for volumes in it may be in use.
+func isMounted(machine *host.Host, directory string) (bool, error) {
+	table, err := machine.Mounts()
+	if err != nil {
+		return false, err
+	}
+	target := filepath.Join(directory, mountedName)
+	table = slices.DeleteFunc(table, func(m host.Mount) bool { return m.Target != target })
+	if len(table) == 0 {
+		return false, nil
+	}
+	device, err := deviceOf(machine, filepath.Join(directory, filesystemName))
+	if err != nil {
+		return false, err
+	}
+	for _, m := range table {
+		if m.Device != device {
+			return false, volume.Errorf(volume.Unavailable, "at %q %s is mounted, which is not %q: that file was removed or replaced while it was in use. What is mounted there still has its data as long as it is: copy out what is to be kept, end the pods that use it, and unmount it", target, m.Source, filepath.Join(directory, filesystemName))
+		}
+	}
+	return true, nil
+}
+
+// deviceOf returns the number of the loop device that the file at path has; none where it has none, or is not there.
+func deviceOf(machine *host.Host, path string) (none host.DeviceNumber, err error) {
+	file, _, err := host.Identify(path)
+	if volume.Is(err, volume.NotFound) {
+		return none, nil
+	}
+	if err != nil {
+		return none, err
+	}
+	l, attached, err := machine.LoopOf(path, file)
+	if err != nil || !attached {
+		return none, err
+	}
+	device, err := machine.Device(l.Device)
+	return device.Number, err
+}
+
+// grow makes file, device and file system as large as the configuration asks for. Each may be so already, where an
+// earlier process was cut off.
+func (f *filesystem) grow(ctx context.Context) error {
+	if f.size < f.asked {
+		file, err := os.OpenFile(f.path, os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}
-		err = errors.Join(host.Preallocate(file, size, asked), file.Sync(), file.Close())
+		err = errors.Join(host.Preallocate(file, f.size, f.asked), file.Sync(), file.Close())
 		if err != nil {
 			return err
 		}
@@ -164,12 +199,27 @@ func (f *filesystem) grow(ctx context.Context, path string, size, asked volume.S
 	if err != nil {
 		return err
 	}
-	if device.SizeBytes < asked {
+	if device.SizeBytes < f.asked {
 		if err := f.machine.GrowLoop(f.device); err != nil {
 			return err
 		}
 	}
 	return f.machine.Grow(ctx, f.device, f.mountPoint, volume.XFS)
+}
+
+// check says whether the file that the file system is in is still there, and can be read. Without it the file system
+// works on while it is mounted, and is lost then.
+func (f *filesystem) check() error {
+	now, _, err := host.Identify(f.path)
+	if err != nil || now != f.file {
+		return volume.Errorf(volume.Unavailable, "the file %q, which its file system is in, was removed or replaced while it was in use. What is mounted still has its data as long as it is: copy out what is to be kept", f.path)
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	_, err = file.ReadAt(make([]byte, 512), 0)
+	return errors.Join(err, file.Close())
 }
 
 // close unmounts the file system and detaches its device, unless it is busy: then a volume in it is

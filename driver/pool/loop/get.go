@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"k8s.io/klog/v2"
 
@@ -36,7 +37,7 @@ func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
 func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
 	names, err := p.namesIn(volumesDir, after, limit)
 	if err != nil || len(names) == 0 {
-		return nil, err
+		return nil, p.cause(err)
 	}
 	loops, err := p.machine.Loops()
 	if err != nil {
@@ -47,27 +48,39 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		v, file, err := p.read(volume.ID{Node: p.node, Pool: p.name, Name: name})
+		v, file, err := p.readHere(volume.ID{Node: p.node, Pool: p.name, Name: name})
 		if volume.Is(err, volume.NotFound) {
 			continue // deleted meanwhile, or something of somebody else's
 		}
-		if volume.Is(err, volume.Internal) { // one that is damaged must not hide all the others
+		if volume.Is(err, volume.Internal) && !cannotRead(err) { // one that is damaged must not hide all the others
 			klog.FromContext(ctx).Error(err, "a volume is not listed")
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, p.cause(err)
 		}
 		if l, attached := loops[file]; attached {
 			v.Device, v.ReadOnly = l.Device, l.ReadOnly
 		}
 		volumes = append(volumes, v)
 	}
+	if err := p.here(); err != nil { // else what was read is not of this pool
+		return nil, err
+	}
 	return volumes, nil
 }
 
-// read returns a volume without its device, and the identity of its image.
+// read returns a volume of this pool without its device, and the identity of its image.
 func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
+	v, file, err := p.readHere(id)
+	if err == nil {
+		err = p.here()
+	}
+	return v, file, err
+}
+
+// readHere is read for who sees to it that the pool is here.
+func (p *Pool) readHere(id volume.ID) (volume.Volume, host.FileID, error) {
 	if !p.owns(id) {
 		return volume.Volume{}, host.FileID{}, p.missing(id)
 	}
@@ -91,12 +104,21 @@ func (p *Pool) read(id volume.ID) (volume.Volume, host.FileID, error) {
 }
 
 // unreadable makes NotFound of what is no directory with a record, and Internal of one that lacks
-// another part.
+// another part; Unavailable of all where the pool itself cannot be read.
 func (p *Pool) unreadable(id volume.ID, err error) error {
+	if err := p.here(); err != nil {
+		return err
+	}
 	if there, lookErr := exists(filepath.Join(p.volumeDir(id.Name), volumeRecord)); lookErr == nil && !there {
 		return p.missing(id)
 	}
 	return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+}
+
+// cannotRead reports whether an error is the disk's or the file system's, and not one of what is on it: others may be
+// unreadable for the same reason, and a list without them would say that they are gone.
+func cannotRead(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESHUTDOWN) || errors.Is(err, syscall.EUCLEAN) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
 }
 
 // readMark reads which mark's file is there. None is Used: should a mark be lost, nothing is formatted.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -38,10 +39,13 @@ type Pool struct {
 	name, node string
 	config     Config
 	machine    *host.Host
-	root       string      // where the directories are
-	rootFile   host.FileID // what root was when the pool was opened
-	own        *filesystem // the pool's own file system, nil where it has none
-	lock       *os.File    // nil while only inspected
+	root       string       // where the directories are
+	identity   string       // the text of the file with the pool's identity; empty only while one without is inspected
+	id         string       // in it
+	rootFile   host.FileID  // what root was when the pool was opened
+	release    func() error // lets the machine forget the pool when it is told to; nil while only inspected
+	own        *filesystem  // the pool's own file system, nil where it has none
+	lock       *os.File     // nil while only inspected
 
 	reflinks  bool // images can share blocks
 	freesLate bool // space is given back only by host.SyncFilesystem
@@ -56,19 +60,23 @@ type Pool struct {
 
 var _ pool.Snapshotter = (*Pool)(nil)
 
-// Open opens the pool of the given name on the given node, makes it where it is not there yet, and
-// removes what a crash left half made. Nobody else may have it open. The kind of its error is Invalid
+// Open opens the pool of the given name on the given node, makes it where there is none and the configuration says so,
+// and removes what a crash left half made. Nobody else may have it open. The kind of its error is Invalid
 // for a configuration that cannot be met, Full where there is no room for it, and Unavailable where
-// another process has it.
+// another process has it, or what is there is not this pool.
 func Open(ctx context.Context, name, node string, c Config, machine *host.Host) (_ *Pool, err error) {
 	if err := c.Check(); err != nil {
 		return nil, wrap(name, err)
 	}
-	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
-		return nil, wrap(name, err)
+	p := newPool(name, node, c, machine)
+	d, err := p.decide() // before anything is changed, the lock included
+	if err == nil && d == identity.Make {
+		err = identity.MakeDirectory(c.Directory)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
-	if err := p.takeLock(); err != nil {
+	if err == nil {
+		err = p.takeLock()
+	}
+	if err != nil {
 		return nil, wrap(name, err)
 	}
 	defer func() {
@@ -77,35 +85,58 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host) 
 		}
 	}()
 	if c.SizeBytes > 0 {
-		if p.own, err = openFilesystem(ctx, c, machine); err != nil {
+		if p.own, err = openFilesystem(ctx, c, d == identity.Make, machine); err != nil {
 			return nil, wrap(name, err)
 		}
 		p.root = p.own.mountPoint
 	}
-	if err := p.prepare(ctx); err != nil {
+	if d, err = p.decide(); err != nil { // with all of it to be seen, and nobody else at work
+		return nil, wrap(name, err)
+	}
+	if p.own != nil {
+		err = p.own.grow(ctx)
+	}
+	if err == nil {
+		err = p.prepare(ctx, d)
+	}
+	if err != nil {
 		return nil, wrap(name, err)
 	}
 	return p, nil
 }
 
 // Inspect opens a pool only to look at it: Status, Get and the lists work, also while another process
-// has it open. The kind of its error is Unavailable where the pool is not there.
+// has it open. The kind of its error is Unavailable where the pool is not there, or what is there is not this pool.
 func Inspect(_ context.Context, name, node string, c Config, machine *host.Host) (*Pool, error) {
 	if err := c.Check(); err != nil {
 		return nil, wrap(name, err)
 	}
-	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
+	p := newPool(name, node, c, machine)
 	if c.SizeBytes > 0 {
 		p.root = filepath.Join(c.Directory, mountedName)
 	}
-	var err error
-	if p.rootFile, _, err = host.Identify(p.root); err == nil {
-		_, err = os.Stat(filepath.Join(p.root, volumesDir))
+	if err := p.checkMount(); err != nil {
+		return nil, wrap(name, err)
+	}
+	found, seen, err := p.find()
+	d := identity.Open
+	if err == nil && seen {
+		d, err = c.Known.Decide(p.at(), found)
+	}
+	if err == nil && (!seen || d == identity.Make) {
+		err = volume.Errorf(volume.Unavailable, "there is no pool at %q now: start loam serve, which makes and mounts it", p.root)
+	}
+	if err == nil {
+		err = p.identify(found)
 	}
 	if err != nil {
-		return nil, wrap(name, volume.Errorf(volume.Unavailable, "there is no pool at %q now: start loam serve, which makes and mounts it (%w)", p.root, err))
+		return nil, wrap(name, err)
 	}
 	return p, nil
+}
+
+func newPool(name, node string, c Config, machine *host.Host) *Pool {
+	return &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
 }
 
 // Name returns the pool's name.
@@ -117,6 +148,9 @@ func (p *Pool) Close() error {
 	var errs []error
 	if p.own != nil {
 		errs = append(errs, p.own.close())
+	}
+	if p.release != nil {
+		errs = append(errs, p.release())
 	}
 	if p.lock != nil {
 		errs = append(errs, p.lock.Close())
@@ -149,14 +183,12 @@ func (p *Pool) takeLock() error {
 	return nil
 }
 
-// prepare makes the directories, removes what is half made, and syncs what is whole. A process that was
-// killed may not have come to that: a volume may have lost its mark, and the mark must not come back when
+// prepare gives the pool what was decided that it lacks, removes what is half made, and syncs what is whole. A process
+// that was killed may not have come to that: a volume may have lost its mark, and the mark must not come back when
 // the power goes after the volume was written to.
-func (p *Pool) prepare(ctx context.Context) error {
-	for _, name := range []string{volumesDir, snapshotsDir, groupsDir, newDir} {
-		if err := os.MkdirAll(filepath.Join(p.root, name), 0o700); err != nil {
-			return err
-		}
+func (p *Pool) prepare(ctx context.Context, d identity.Decision) error {
+	if err := p.establish(d); err != nil {
+		return err
 	}
 	if err := p.removeHalfMade(ctx); err != nil {
 		return err
@@ -171,9 +203,6 @@ func (p *Pool) prepare(ctx context.Context) error {
 	if p.reflinks, err = canReflink(filepath.Join(p.root, newDir)); err != nil {
 		return err
 	}
-	if p.rootFile, _, err = host.Identify(p.root); err != nil {
-		return err
-	}
 	return host.SyncFilesystem(p.root)
 }
 
@@ -185,15 +214,6 @@ func (p *Pool) missing(id volume.ID) error {
 		return err
 	}
 	return volume.Errorf(volume.NotFound, "pool %q has no %q", p.name, id)
-}
-
-// here says whether the file system that the pool is on is still there. When it was unmounted, what is on
-// it cannot be seen, but exists. The kind of its error is Unavailable.
-func (p *Pool) here() error {
-	if now, _, err := host.Identify(p.root); err != nil || now != p.rootFile {
-		return volume.Errorf(volume.Unavailable, "pool %q is no longer at %q: mount its file system again", p.name, p.root)
-	}
-	return nil
 }
 
 // wrap names the pool in an error that does not come from a call for one volume.

@@ -91,6 +91,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 func open(t *testing.T, c loop.Config) *loop.Pool {
 	t.Helper()
+	c.Create = true
 	p, err := loop.Open(t.Context(), "fast", node, c, host.New(host.NewRunner()))
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,10 @@ func (p *Pool) measure() (measured, error) {
 	if shares {
 		need, have, err = needOfShared(images)
 	} else {
-		need, have = needOf(images)
+		need, have, err = needOf(images)
+	}
+	if err == nil {
+		err = p.here()
 	}
 	if err != nil {
 		return measured{}, err
@@ -93,17 +96,19 @@ func (p *Pool) images() (images []image, shares bool, err error) {
 
 // needOf measures images of which none shares a block. Blocks that an image has beyond its size, which
 // a cut-off allocation may have left, are not what it needs them for.
-func needOf(images []image) (need, have volume.Size) {
+func needOf(images []image) (need, have volume.Size, err error) {
 	for _, i := range images {
 		size, blocks, err := host.Allocated(i.path)
-		if err != nil {
+		if volume.Is(err, volume.NotFound) {
 			size, blocks = 0, 0 // gone, or not there yet
+		} else if err != nil {
+			return 0, 0, err
 		}
 		size = max(size, i.promised)
 		need += size
 		have += min(blocks, size)
 	}
-	return need, have
+	return need, have, nil
 }
 
 // needOfShared measures images that may share blocks, and counts each block once.

@@ -22,6 +22,7 @@ func newPool(t *testing.T, c loop.Config) (*loop.Pool, loop.Config) {
 	if c.SizeBytes == 0 {
 		c.SizeBytes = 512 * volume.MiB
 	}
+	c.Create = true
 	p := open(t, c)
 	t.Cleanup(func() { closeAll(t, p) })
 	return p, c

@@ -76,11 +76,11 @@ func writeRecord(r volume.Record, dir, name string, image *os.File, marks ...str
 func (p *Pool) namesIn(dir, after string, limit int) ([]string, error) {
 	d, err := os.Open(filepath.Join(p.root, dir))
 	if err != nil {
-		return nil, wrap(p.name, err)
+		return nil, p.cause(err)
 	}
 	names, err := d.Readdirnames(-1)
 	if err := errors.Join(err, d.Close()); err != nil {
-		return nil, wrap(p.name, err)
+		return nil, p.cause(err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name <= after })
 	slices.Sort(names)

@@ -177,6 +177,14 @@ func (p *Pool) snapshotDirs() ([]snapshotDir, error) {
 
 // readSnapshot returns a snapshot, and where it is.
 func (p *Pool) readSnapshot(id volume.ID) (volume.Snapshot, string, error) {
+	s, dir, err := p.readSnapshotHere(id)
+	if hereErr := p.here(); hereErr != nil {
+		err = hereErr
+	}
+	return s, dir, err
+}
+
+func (p *Pool) readSnapshotHere(id volume.ID) (volume.Snapshot, string, error) {
 	if !p.owns(id) {
 		return volume.Snapshot{}, "", p.missing(id)
 	}

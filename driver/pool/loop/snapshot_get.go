@@ -38,14 +38,17 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 		if volume.Is(err, volume.NotFound) {
 			continue // deleted meanwhile, or something of somebody else's
 		}
-		if volume.Is(err, volume.Internal) { // one that is damaged must not hide all the others
+		if volume.Is(err, volume.Internal) && !cannotRead(err) { // one that is damaged must not hide all the others
 			klog.FromContext(ctx).Error(err, "a snapshot is not listed")
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, p.cause(err)
 		}
 		snapshots = append(snapshots, s)
+	}
+	if err := p.here(); err != nil { // else what was read is not of this pool
+		return nil, err
 	}
 	return snapshots, nil
 }
@@ -89,13 +92,16 @@ func (p *Pool) members(group volume.ID) ([]volume.Snapshot, error) {
 			return nil, err
 		}
 	}
-	return snapshots, nil
+	return snapshots, p.here()
 }
 
 // DeleteGroup removes a group with its snapshots in one step.
 func (p *Pool) DeleteGroup(_ context.Context, group volume.ID) error {
 	if !p.owns(group) {
 		return nil
+	}
+	if err := p.here(); err != nil {
+		return err
 	}
 	return p.remove("group-"+group.Name, filepath.Join(p.root, groupsDir, group.Name))
 }

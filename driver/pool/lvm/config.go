@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	// When so many percent of a thin pool's data or metadata are taken, it gets so many percent more from the
 	// volume group. Both are 0 where it is not to be extended.
 	ExtendAt, ExtendBy int
+
+	// Known is what the machine remembers of the pools that it has opened; not in the configuration file.
+	Known identity.Store
 
 	Wipe Wipe // how blocks of thick volumes are made to read as zeros; empty is the cheapest that is sure
 }

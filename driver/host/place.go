@@ -1,0 +1,102 @@
+package host
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Volatile returns the kind of the file system at path, or of the nearest directory above it that is there, if what is
+// in it does not outlive the machine or the container: tmpfs, ramfs, overlay. Empty for all others.
+func Volatile(path string) (string, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(nearest(path), &s); err != nil {
+		return "", failed("statfs", path, err)
+	}
+	switch int64(s.Type) {
+	case unix.TMPFS_MAGIC:
+		return "tmpfs", nil
+	case unix.RAMFS_MAGIC:
+		return "ramfs", nil
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return "overlay", nil
+	}
+	return "", nil
+}
+
+// nearest returns path, or the nearest directory above it that is there.
+func nearest(path string) string {
+	for path != "/" && path != "." {
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); !isNotExist(err) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+	return path
+}
+
+// MountOf returns the line of the mount table that path is on, or the nearest directory above it that is there.
+func (h *Host) MountOf(path string) (Mount, error) {
+	m, err := mountOf(nearest(path))
+	if err != nil {
+		return Mount{}, err
+	}
+	return Mount{
+		Target: m.Mountpoint, Device: DeviceNumber{Major: uint32(m.Major), Minor: uint32(m.Minor)}, Root: m.Root,
+		FSType: m.FSType, Source: m.Source, ReadOnly: hasOption(m.Options, "ro") || hasOption(m.VFSOptions, "ro"),
+	}, nil
+}
+
+func mountOf(path string) (*mountinfo.Info, error) {
+	var s unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &s); err != nil {
+		return nil, failed("look at", path, err)
+	}
+	found, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		same := uint64(m.ID) == s.Mnt_id
+		return !same, same
+	})
+	if err == nil && len(found) == 0 {
+		err = errors.New("it is not in there")
+	}
+	if err != nil {
+		return nil, volume.Errorf(volume.Internal, "find the mount of %q in the mount table: %w", path, err)
+	}
+	return found[0], nil
+}
+
+// Stopped says why the file system at path takes no more writes, in the kernel's words; empty where it does. Since
+// Linux 6.15 an ext4 that found an error says so in the mount table only (emergency_ro).
+func (h *Host) Stopped(path string) (string, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(path, &s); err != nil {
+		return "", failed("statfs", path, err)
+	}
+	if s.Flags&unix.ST_RDONLY != 0 {
+		return "read-only", nil
+	}
+	if s.Type != unix.EXT4_SUPER_MAGIC {
+		return "", nil
+	}
+	m, err := mountOf(path)
+	if err != nil {
+		return "", err
+	}
+	for _, option := range []string{"shutdown", "emergency_ro"} {
+		if hasOption(m.VFSOptions, option) {
+			return "read-only (" + option + ")", nil
+		}
+	}
+	return "", nil
+}
+
+// OfHostRoot reports, in a container, whether a mount shows a directory of the file system that has the root directory of
+// the machine. That root is nowhere in the mount table of a container; but a directory that is mounted at the path that
+// it has on the machine is then in its own file system, too, at that path.
+func (m Mount) OfHostRoot() bool { return m.Root != "/" && strings.HasSuffix(m.Root, m.Target) }
