@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -12,7 +13,7 @@ import (
 
 // CreateVolume makes a volume, empty or as a copy of a snapshot or of another volume.
 func (s *Server) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	spec, err := parseCreate(req)
+	spec, accesses, err := parseCreate(req)
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +21,7 @@ func (s *Server) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSource(ctx, p, spec); err != nil {
+	if err := checkSource(ctx, p, spec, accesses); err != nil {
 		return nil, err
 	}
 	spec.ID = s.id(p, req.GetName())
@@ -32,31 +33,55 @@ func (s *Server) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 }
 
 // parseCreate reads everything of the request but its place. The ID is left open.
-func parseCreate(req *csi.CreateVolumeRequest) (spec volume.Spec, err error) {
+func parseCreate(req *csi.CreateVolumeRequest) (spec volume.Spec, accesses []volume.Access, err error) {
 	if err := volume.CheckRequestName(req.GetName()); err != nil {
-		return spec, err
+		return spec, nil, err
 	}
-	accesses, err := capability.ParseAll(req.GetVolumeCapabilities())
-	if err != nil {
-		return spec, err
+	if accesses, err = capability.ParseAll(req.GetVolumeCapabilities()); err != nil {
+		return spec, nil, err
 	}
 	if spec.FSType, err = fsTypeOf(accesses); err != nil {
-		return spec, err
+		return spec, nil, err
 	}
 	if spec.Parameters, spec.Claim, err = parseParameters(req.GetParameters(), req.GetMutableParameters()); err != nil {
-		return spec, err
-	}
-	if spec.FSType != "" {
-		if err := spec.Parameters.CheckMkfs(spec.FSType); err != nil {
-			return spec, err
-		}
+		return spec, nil, err
 	}
 	spec.Size = parseRange(req.GetCapacityRange())
 	if err := spec.Size.Check(); err != nil {
-		return spec, err
+		return spec, nil, err
 	}
-	spec.Source, err = parseSource(req.GetVolumeContentSource())
-	return spec, err
+	if spec.Source, err = parseSource(req.GetVolumeContentSource()); err != nil {
+		return spec, nil, err
+	}
+	return spec, accesses, checkOptions(spec, accesses)
+}
+
+// checkOptions says whether the options for mkfs and mount suit the file system that the volume will have:
+// that of its source if it is a copy, and else the one asked for, or the default one. The kind of its error
+// is Invalid.
+func checkOptions(spec volume.Spec, accesses []volume.Access) error {
+	t := spec.FSType
+	mounted := slices.ContainsFunc(accesses, func(a volume.Access) bool { return !a.Block })
+	if t == "" && mounted && spec.Source == nil {
+		t = volume.DefaultFSType
+	}
+	err := checkMountOptions(accesses, t)
+	if err == nil && t != "" {
+		err = spec.Parameters.CheckMkfs(t)
+	}
+	if err != nil && spec.FSType == "" && t != "" {
+		return volume.Errorf(volume.Invalid, "%w; no file system is asked for, so the volume will have %s", err, t)
+	}
+	return err
+}
+
+func checkMountOptions(accesses []volume.Access, t volume.FSType) error {
+	for _, a := range accesses {
+		if err := volume.CheckMountOptions(a.MountOptions, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fsTypeOf returns the one file system that all accesses agree on, empty where none names one. The
@@ -104,11 +129,11 @@ func parseSource(c *csi.VolumeContentSource) (*volume.Source, error) {
 	return &volume.Source{Kind: kind, ID: id}, nil
 }
 
-// checkSource says whether a copy of the source can have the file system asked for, which it will
-// bring along. The kind of its error is Invalid. A source that cannot be read is for the pool to
-// judge: where the copy was made before, it needs no source any more.
-func checkSource(ctx context.Context, p pool.Pool, spec volume.Spec) error {
-	if spec.Source == nil || spec.FSType == "" {
+// checkSource says whether a copy of the source can have the file system and the mount options asked for,
+// the first of which it will bring along. The kind of its error is Invalid. A source that cannot be read is
+// for the pool to judge: where the copy was made before, it needs no source any more.
+func checkSource(ctx context.Context, p pool.Pool, spec volume.Spec, accesses []volume.Access) error {
+	if spec.Source == nil {
 		return nil
 	}
 	var has volume.FSType
@@ -121,8 +146,8 @@ func checkSource(ctx context.Context, p pool.Pool, spec volume.Spec) error {
 			has = sn.FSType
 		}
 	}
-	if has != "" && has != spec.FSType {
+	if has != "" && spec.FSType != "" && has != spec.FSType {
 		return volume.Errorf(volume.Invalid, "%s has the file system %s, and a copy of it cannot have %s", spec.Source, has, spec.FSType)
 	}
-	return nil
+	return checkMountOptions(accesses, has)
 }

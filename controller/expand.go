@@ -14,7 +14,7 @@ import (
 func (s *Server) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
 	size, access, err := parseExpand(req)
 	if err != nil {
-		return nil, err
+		return nil, s.aboutVolume(ctx, req.GetVolumeId(), err)
 	}
 	p, v, err := s.pools.Find(ctx, req.GetVolumeId())
 	if err != nil {

@@ -21,7 +21,7 @@ func (s *Server) ControllerPublishVolume(ctx context.Context, req *csi.Controlle
 	}
 	access, err := capability.Parse(req.GetVolumeCapability())
 	if err != nil {
-		return nil, err
+		return nil, s.aboutVolume(ctx, req.GetVolumeId(), err)
 	}
 	p, v, err := s.pools.Find(ctx, req.GetVolumeId())
 	if err != nil {

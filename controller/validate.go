@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -78,6 +79,9 @@ func serves(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
 
 // suits says whether v can be used as access asks. The kind of its error is Invalid.
 func suits(v volume.Volume, access volume.Access) error {
+	if err := volume.CheckMountOptions(access.MountOptions, cmp.Or(access.FSType, v.FSType)); err != nil {
+		return v.About(err)
+	}
 	switch {
 	case access.FSType == "":
 		return nil

@@ -82,7 +82,7 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 	if !used {
 		undo.add("deleting the volume", func(ctx context.Context) error { return deleteEphemeral(ctx, p, v.ID) })
 	}
-	if err := canMake(v, r.access.FSType, false); err != nil {
+	if err := canMount(v, r.access, false); err != nil {
 		return err
 	}
 	if v, err = s.attach(ctx, p, v, false, attachment{}, &undo); err != nil {

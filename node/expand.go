@@ -23,7 +23,7 @@ type expansion struct {
 func (s *Server) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	r, err := parseExpansion(req)
 	if err != nil {
-		return nil, err
+		return nil, s.aboutVolume(ctx, req.GetVolumeId(), err)
 	}
 	size, err := s.expand(ctx, req.GetVolumeId(), r)
 	if err != nil {

@@ -31,8 +31,28 @@ func (s *Server) fileSystem(ctx context.Context, p pool.Pool, v volume.Volume, a
 	return want, true, s.make(ctx, p, v, want)
 }
 
-// canMake says, before anything is touched, whether v has a file system or may be given the one that
-// is asked for. The kind of its error is InUse.
+// canMount says, before anything is touched, whether v has a file system or may be given the one that is
+// asked for, and whether that is mounted with such options. The kind of its error is InUse, or Invalid for
+// the options.
+func canMount(v volume.Volume, a volume.Access, readOnly bool) error {
+	if err := canMake(v, a.FSType, readOnly); err != nil {
+		return err
+	}
+	t := cmp.Or(a.FSType, v.FSType)
+	if v.Mark != volume.Used {
+		t = cmp.Or(t, volume.DefaultFSType)
+	}
+	return checkOptions(v, a.MountOptions, t)
+}
+
+// checkOptions says whether v, which has the file system t or where t is empty one that is not known yet, is
+// mounted with such options. The kind of its error is Invalid.
+func checkOptions(v volume.Volume, options []string, t volume.FSType) error {
+	return v.About(volume.CheckMountOptions(options, t))
+}
+
+// canMake says whether v has a file system or may be given the one that is asked for. The kind of its error
+// is InUse.
 func canMake(v volume.Volume, asked volume.FSType, readOnly bool) error {
 	if asked != "" && v.FSType != "" && asked != v.FSType {
 		return volume.Errorf(volume.InUse, "volume %q was created for %s and cannot be used as %s", v.ID, v.FSType, asked)

@@ -131,13 +131,14 @@ func TestABlockVolumeIsReadOnlyOnItsDevice(t *testing.T) {
 
 func TestStagedReadOnly(t *testing.T) {
 	noReplay := map[volume.FSType]string{volume.Ext4: "noload", volume.XFS: "norecovery", volume.Btrfs: "rescue=nologreplay"}
+	own := map[volume.FSType][]string{volume.XFS: {"nouuid"}} // what is added to each mount
 	for _, fsType := range volume.FSTypes() {
 		t.Run(string(fsType), func(t *testing.T) {
 			m := newMachine(t)
 			m.create("v", func(s *volume.Spec) { s.Size.RequiredBytes = fsType.Least() })
 			uuid := m.format("v", fsType)
 			m.ok("stage for reading", m.stage("v", withMode(mount("", "noatime"), reader)))
-			if options := m.m.Options(m.path("staging", "v")); !slices.Equal(options, []string{"noatime", "ro"}) {
+			if options := m.m.Options(m.path("staging", "v")); !slices.Equal(options, slices.Concat([]string{"noatime"}, own[fsType], []string{"ro"})) {
 				t.Errorf("mounted with %v", options)
 			}
 			m.is("publish for writing", m.publish("v", "a", mount("")), volume.InUse, "read-only")
@@ -150,7 +151,7 @@ func TestStagedReadOnly(t *testing.T) {
 			req.PublishContext = readOnlyContext
 			_, err := m.NodeStageVolume(m.Context(), req)
 			m.ok("stage what is attached read-only", err)
-			if options := m.m.Options(m.path("staging", "v")); !slices.Equal(options, []string{"rw", "noatime", noReplay[fsType], "ro"}) {
+			if options := m.m.Options(m.path("staging", "v")); !slices.Equal(options, slices.Concat([]string{"noatime"}, own[fsType], []string{noReplay[fsType], "ro"})) {
 				t.Errorf("mounted with %v", options)
 			}
 			if v := m.get("v"); !v.ReadOnly {
@@ -172,12 +173,24 @@ func TestACopyOfAnXFSIsMountedBesideItsSource(t *testing.T) {
 	m.ok("stage the copy", m.stage("copy", mount("")))
 	m.ok("unstage the source", m.unstage("v"))
 	m.ok("stage the source", m.stage("v", mount("")))
-	if options := m.m.Options(m.path("staging", "v")); len(options) != 0 {
-		t.Errorf("the source is mounted with %v", options)
+}
+
+// Two that are no copies of each other, as far as loam knows: made with one UUID, or with dd.
+func TestTwoXFSOfOneUUIDAreMountedAtOnce(t *testing.T) {
+	m := newMachine(t)
+	for _, name := range []string{"a", "b", "c"} {
+		m.create(name, func(s *volume.Spec) {
+			s.Size.RequiredBytes = volume.XFS.Least()
+			s.Parameters.MkfsOptions = "-m uuid=9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11"
+		})
 	}
-	if options := m.m.Options(m.path("staging", "copy")); !slices.Equal(options, []string{"nouuid"}) {
-		t.Errorf("the copy is mounted with %v", options)
-	}
+	m.ok("stage", m.stage("a", mount("xfs")))
+	m.ok("stage the second one", m.stage("b", mount("xfs")))
+	m.write("c", 0, m.read("a", 0, int(volume.XFS.Least())))
+	m.mark("c", volume.Used)
+	m.ok("stage a copy made by hand", m.stage("c", mount("")))
+	m.ok("unstage", m.unstage("a"))
+	m.ok("stage again", m.stage("a", mount("", "nouuid", "noatime")))
 }
 
 func TestARestoredVolumeFillsItsLargerSize(t *testing.T) {

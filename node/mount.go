@@ -12,7 +12,7 @@ import (
 type mounting struct {
 	target   string
 	fsType   volume.FSType // empty: what is there, or what the volume was created for
-	options  []string      // checked by volume.CheckMountOptions
+	options  []string      // checked by volume.CheckMountOptions, as far as the file system was known
 	readOnly bool
 }
 
@@ -34,6 +34,9 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 	if t, made, err = s.fileSystem(ctx, p, v, m.fsType); err != nil {
 		return t, made, err
 	}
+	if err := checkOptions(v, m.options, t); err != nil {
+		return t, made, err
+	}
 	if !made && !m.readOnly {
 		if err := s.machine.Check(ctx, v.Device, t); err != nil {
 			return t, made, err
@@ -51,7 +54,10 @@ var noReplay = map[volume.FSType]string{
 
 // mountOptions adds to the options that were asked what the file system needs here, and nothing else.
 //
-// A copy has the UUID of its source, and xfs mounts no UUID twice unless told not to look.
+// Two xfs may have one UUID: a copy has that of its source, so has one that dd made, and mkfs takes one (-m
+// uuid=). xfs mounts no UUID twice unless told not to look. It looks for nothing else than two paths to one
+// disk that are mounted as if they were two, and loam sees to that itself: it mounts the device that it has
+// attached, once.
 //
 // Of a read-only mount the kernel replays the journal, if the last use was cut off. On a device that
 // can be written that is left to it: it changes no file, and without it files that had been synced
@@ -65,15 +71,15 @@ func mountOptions(v volume.Volume, t volume.FSType, m mounting) []string {
 			options = append(options, option)
 		}
 	}
-	if t == volume.XFS && v.Source != nil {
+	if t == volume.XFS {
 		add("nouuid")
 	}
 	if v.ReadOnly {
 		add(noReplay[t])
 	}
 	if m.readOnly || v.ReadOnly {
-		// Last, and not only if it is missing: behind a "rw" of the caller's it counts.
-		options = append(slices.DeleteFunc(options, func(o string) bool { return o == "ro" }), "ro")
+		// Once, and in place of a "rw" of the caller's.
+		options = append(slices.DeleteFunc(options, func(o string) bool { return o == "ro" || o == "rw" }), "ro")
 	}
 	return options
 }

@@ -26,7 +26,7 @@ type publication struct {
 func (s *Server) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
 	r, err := parsePublication(req)
 	if err != nil {
-		return nil, err
+		return nil, s.aboutVolume(ctx, req.GetVolumeId(), err)
 	}
 	if volume.IsEphemeral(req.GetVolumeContext()) {
 		err = s.publishEphemeral(ctx, req.GetVolumeId(), req.GetVolumeContext(), r)

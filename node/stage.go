@@ -26,7 +26,7 @@ func (r staging) readOnly() bool { return r.access.ReadOnly() || r.attachment.re
 func (s *Server) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
 	r, err := parseStaging(req)
 	if err != nil {
-		return nil, err
+		return nil, s.aboutVolume(ctx, req.GetVolumeId(), err)
 	}
 	p, v, err := s.pools.Find(ctx, req.GetVolumeId())
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w
 	}
 	others := w.elsewhere(r.path)
 	if !staged {
-		if err := canMake(v, r.access.FSType, r.readOnly()); err != nil {
+		if err := canMount(v, r.access, r.readOnly()); err != nil {
 			return err
 		}
 		if err := checkEmpty(r.path, false); err != nil {

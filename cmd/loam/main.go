@@ -44,6 +44,7 @@ formatted, mounted, grown, snapshotted and cloned by CSI calls on a unix socket.
 	for _, name := range []string{"v", "vmodule"} {
 		c.PersistentFlags().AddGoFlag(logFlags.Lookup(name))
 	}
-	c.AddCommand(serveCommand(), nodeCommand(), controllerCommand(), orphansCommand(), tryCommand(), poolsCommand(), volumesCommand(), snapshotsCommand(), versionCommand())
+	c.AddCommand(serveCommand(), nodeCommand(), controllerCommand(), orphansCommand(), tryCommand(), poolsCommand(), volumesCommand(), snapshotsCommand(),
+		checkOptionsCommand(), versionCommand())
 	return c
 }

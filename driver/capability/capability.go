@@ -35,7 +35,7 @@ func Parse(c *csi.VolumeCapability) (volume.Access, error) {
 		if err != nil {
 			return volume.Access{}, err
 		}
-		if err := volume.CheckMountOptions(kind.Mount.GetMountFlags()); err != nil {
+		if err := volume.CheckMountOptions(kind.Mount.GetMountFlags(), fsType); err != nil {
 			return volume.Access{}, err
 		}
 		if kind.Mount.GetVolumeMountGroup() != "" {

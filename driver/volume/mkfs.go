@@ -12,6 +12,10 @@ import (
 // or a device of the node into the new file system, write to another device, discard the blocks of the
 // volume, or do everything except make a file system.
 //
+// No btrfs is given a UUID: all volumes of a class would have it, and a kernel before 6.7 takes two devices
+// with one UUID for parts of one file system, and may mount the other one. It does ext4 no harm, and xfs is
+// mounted without a look at it.
+//
 // The value is any word, or where there is a list, what is in the list: words with commas between them,
 // each of which may have a value (stride=16).
 var mkfsOptions = map[FSType]map[string][]string{
@@ -43,7 +47,7 @@ var mkfsOptions = map[FSType]map[string][]string{
 		"-s": {"log", "size"},
 	},
 	Btrfs: {
-		"-L": nil, "--label": nil, "-U": nil, "--uuid": nil, "-n": nil, "--nodesize": nil, "-s": nil, "--sectorsize": nil, "--csum": nil, "--checksum": nil,
+		"-L": nil, "--label": nil, "-n": nil, "--nodesize": nil, "-s": nil, "--sectorsize": nil, "--csum": nil, "--checksum": nil,
 		"-d": {"single", "dup"}, "--data": {"single", "dup"},
 		"-m": {"single", "dup"}, "--metadata": {"single", "dup"},
 		"-O": btrfsFeatures, "--features": btrfsFeatures, "-R": btrfsFeatures, "--runtime-features": btrfsFeatures,

@@ -23,7 +23,7 @@ func TestOptionsOfMkfs(t *testing.T) {
 		{"  -m1 -Estride=16,stripe_width=64 ", "-m 1 -E stride=16,stripe_width=64", []volume.FSType{volume.Ext4}},
 		{"-O ^has_journal,metadata_csum -i 8192 -J size=4", "-O ^has_journal,metadata_csum -i 8192 -J size=4", []volume.FSType{volume.Ext4}},
 		{"-L silo", "-L silo", volume.FSTypes()},
-		{"-U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11", "-U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11", []volume.FSType{volume.Ext4, volume.Btrfs}},
+		{"-U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11", "-U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11", []volume.FSType{volume.Ext4}},
 		{"-m bigtime=1,reflink=0 -dagcount=4,noalign", "-m bigtime=1,reflink=0 -d agcount=4,noalign", []volume.FSType{volume.XFS}},
 		{"-l size=64m -i size=1024 -n size=8192", "-l size=64m -i size=1024 -n size=8192", []volume.FSType{volume.XFS}},
 		{"-N 4096", "-N 4096", []volume.FSType{volume.Ext4}},
@@ -56,6 +56,7 @@ var dangerous = []string{
 	"-d raid1", "-d etc,single", "-m 1 -n", "-m -n", "-m=1 x", "-m", "-", "--", "--=x", "---", "-- -m", "1000", "-m 1 2", "-m 1 1000", "sda",
 	"-L /etc", "-L ../x", "-T ..", "-L a/b", "-L -n", "-L", "-U 1/2", "-m;reboot", "-m $(x)", "-m \x00", "-é 1", "-m 1 -m 5", "-m1 -m5",
 	"-N 5 -d agcount=4", "--label x -O quota,64bit", "--lab x", "-Lx --uuid=y -l size=4m",
+	"--uuid=9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11", "-n 16384 -U 9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11 --csum crc32c", // two btrfs that the kernel takes for one
 }
 
 func TestDangerousOptionsOfMkfsAreRefused(t *testing.T) {
@@ -85,7 +86,7 @@ func FuzzMkfsOptions(f *testing.F) {
 	for _, seed := range append(dangerous, "-m1 -Estride=16", "-d agcount=4,noalign -m reflink=1", "--features=quota --label x") {
 		f.Add(seed)
 	}
-	long := []string{"--label", "--uuid", "--nodesize", "--sectorsize", "--csum", "--checksum", "--data", "--metadata", "--features", "--runtime-features"}
+	long := []string{"--label", "--nodesize", "--sectorsize", "--csum", "--checksum", "--data", "--metadata", "--features", "--runtime-features"}
 	forbidden := []string{"file", "name", "logdev", "rtdev", "device", "discard", "offset", "journal_dev", "list-all", "internal", "etc"}
 	f.Fuzz(func(t *testing.T, options string) {
 		p, err := mkfs(options)

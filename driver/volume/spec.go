@@ -78,6 +78,17 @@ type Volume struct {
 // Attached reports whether the volume's block device is there.
 func (v Volume) Attached() bool { return v.Device != "" }
 
+// About adds to an error of any kind which volume it is about, and which PersistentVolume that is.
+func (v Volume) About(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case v.Claim.PV == "":
+		return Errorf(KindOf(err), "volume %s: %w", quoted(v.ID), err)
+	}
+	return Errorf(KindOf(err), "volume %s, PersistentVolume %.253q: %w", quoted(v.ID), v.Claim.PV, err)
+}
+
 // Grown returns the size that v is to get to meet r: its own where that does, else the least multiple of
 // unit. A volume never gets smaller. The kind of its error is OutOfRange, or Invalid for a negative
 // range.
