@@ -27,7 +27,7 @@ func mountWith(fsType string, flags ...string) *csi.VolumeCapability {
 func TestOptionsThatWouldMountSomethingElseAreRefusedByEveryCall(t *testing.T) {
 	needsRoot(t)
 	dir := t.TempDir()
-	_, c := writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+dir+"/pool, allocation: sparse}}]")
+	_, c := writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+dir+"/pool, allocation: sparse, create: true}}]")
 	connection, _ := serving(t, c, "unix://"+filepath.Join(shortDir(t), "s"))
 	control, node := csi.NewControllerClient(connection), csi.NewNodeClient(connection)
 	made, err := control.CreateVolume(t.Context(), &csi.CreateVolumeRequest{
