@@ -185,22 +185,57 @@ func TestManyMayCopyFromOneSource(t *testing.T) {
 		{group, &csi.CreateVolumeRequest{Name: "g"}, true},
 		{&csi.CreateVolumeRequest{}, &csi.CreateVolumeRequest{}, true}, // they name nothing, and the handler refuses both
 	} {
-		g := newGate()
-		release, err := g.take("First", mustName(t, c.first))
-		if err != nil {
-			t.Fatal(err)
-		}
-		releaseSecond, err := g.take("Second", mustName(t, c.second))
-		if (err == nil) != c.together || (err != nil && !volume.Is(err, volume.Busy)) {
-			t.Errorf("%T %v\nand %T %v\n together: %v", c.first, c.first, c.second, c.second, err)
-		}
-		if err == nil {
-			releaseSecond()
-		}
-		release()
-		if len(g.held) != 0 {
-			t.Errorf("held after both ended: %v", g.held)
-		}
+		wantTogether(t, c.first, c.second, c.together)
+	}
+}
+
+// Pods of one node that share a volume come and go at once, and while it is copied.
+func TestTargetsOfOneVolumeDoNotWaitForEachOther(t *testing.T) {
+	publish := func(target string) any {
+		return &csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: target}
+	}
+	unpublish := func(target string) any {
+		return &csi.NodeUnpublishVolumeRequest{VolumeId: handle("v"), TargetPath: target}
+	}
+	snapshot := &csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: handle("v")}
+	for _, c := range []struct {
+		first, second any
+		together      bool
+	}{
+		{unpublish("/pods/1"), unpublish("/pods/2"), true},
+		{unpublish("/pods/1"), unpublish("/pods/1"), false},
+		{unpublish("/pods/1"), publish("/pods/1"), false},
+		{unpublish("/pods/1"), publish("/pods/2"), true},
+		{publish("/pods/1"), publish("/pods/2"), true},
+		{publish("/pods/1"), publish("/pods//1/"), false},
+		{snapshot, unpublish("/pods/1"), true},
+		{snapshot, publish("/pods/1"), true},
+		{snapshot, &csi.NodeUnstageVolumeRequest{VolumeId: handle("v")}, false},
+		{unpublish("/pods/1"), &csi.NodeUnstageVolumeRequest{VolumeId: handle("v")}, false},
+		{publish("/pods/1"), &csi.DeleteVolumeRequest{VolumeId: handle("v")}, false},
+		{&csi.NodeUnpublishVolumeRequest{VolumeId: "csi-1", TargetPath: "/pods/1"}, &csi.NodeUnpublishVolumeRequest{VolumeId: "csi-1", TargetPath: "/pods/2"}, false},
+	} {
+		wantTogether(t, c.first, c.second, c.together)
+	}
+}
+
+func wantTogether(t *testing.T, first, second any, together bool) {
+	t.Helper()
+	g := newGate()
+	release, err := g.take("First", mustName(t, first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	releaseSecond, err := g.take("Second", mustName(t, second))
+	if (err == nil) != together || (err != nil && !volume.Is(err, volume.Busy)) {
+		t.Errorf("%T %v\nand %T %v\n together: %v", first, first, second, second, err)
+	}
+	if err == nil {
+		releaseSecond()
+	}
+	release()
+	if len(g.held) != 0 {
+		t.Errorf("held after both ended: %v", g.held)
 	}
 }
 

@@ -1,19 +1,21 @@
 package driver
 
 import (
+	"path"
+
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// names is what a call holds while it is at work, each as "volume <name>", "snapshot <name>" or
-// "group <name>". A name stands for the thing in whatever pool it is, for a call that creates does
+// names is what a call holds while it is at work, each as "volume <name>", "snapshot <name>",
+// "group <name>" or "target_path <path>". A name stands for the thing in whatever pool it is, for a call that creates does
 // not say in which.
 type names struct {
 	reads     bool     // the call changes nothing and holds nothing
 	exclusive []string // nobody else may hold these
-	shared    []string // these are copied from, by any number of calls at once
+	shared    []string // these are copied from or bound elsewhere, by any number of calls at once
 }
 
 // namesOf returns what a call with the given request holds. Every request of the CSI services that
@@ -38,9 +40,13 @@ func namesOf(req any) (names, error) {
 		n.share(aVolume, handled(r.GetVolumeContentSource().GetVolume().GetVolumeId()))
 	case *csi.DeleteVolumeRequest, *csi.ControllerPublishVolumeRequest, *csi.ControllerUnpublishVolumeRequest,
 		*csi.ControllerExpandVolumeRequest, *csi.ControllerModifyVolumeRequest,
-		*csi.NodeStageVolumeRequest, *csi.NodeUnstageVolumeRequest, *csi.NodePublishVolumeRequest, *csi.NodeUnpublishVolumeRequest,
-		*csi.NodeExpandVolumeRequest:
+		*csi.NodeStageVolumeRequest, *csi.NodeUnstageVolumeRequest, *csi.NodeExpandVolumeRequest:
 		n.hold(aVolume, handled(r.(interface{ GetVolumeId() string }).GetVolumeId()))
+
+	case *csi.NodePublishVolumeRequest:
+		n.mount(r.GetVolumeId(), r.GetTargetPath(), r.GetVolumeCapability().GetBlock() == nil && !oneTarget(r.GetVolumeCapability()))
+	case *csi.NodeUnpublishVolumeRequest:
+		n.mount(r.GetVolumeId(), r.GetTargetPath(), true)
 
 	case *csi.CreateSnapshotRequest:
 		n.hold(aSnapshot, requested(r.GetName()))
@@ -72,6 +78,7 @@ const (
 	aVolume   = "volume "
 	aSnapshot = "snapshot "
 	aGroup    = "group "
+	aTarget   = "target_path "
 )
 
 func (n *names) hold(thing, name string) {
@@ -84,6 +91,26 @@ func (n *names) share(thing, name string) {
 	if name != "" {
 		n.shared = append(n.shared, thing+name)
 	}
+}
+
+// mount holds what a call needs that binds a volume to a target or takes it away there. The pods of a node that use one
+// volume come and go beside each other, so such calls hold their target, and the volume only against those that stage, grow or delete
+// it. Where the call may do more than that it is not together: with an inline volume, which goes with its last
+// target, and where the target may be the only one or its device is changed.
+func (n *names) mount(handle, target string, together bool) {
+	if _, err := volume.ParseID(handle); err != nil || !together {
+		n.hold(aVolume, handled(handle))
+		return
+	}
+	n.share(aVolume, handled(handle))
+	if target != "" {
+		n.hold(aTarget, path.Clean(target))
+	}
+}
+
+// oneTarget reports whether the access mode lets a volume be at one target only.
+func oneTarget(c *csi.VolumeCapability) bool {
+	return volume.AccessMode(c.GetAccessMode().GetMode().String()).OneTarget()
 }
 
 // requested returns the name of what is created under a CSI name. It is empty where that is missing:

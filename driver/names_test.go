@@ -74,6 +74,11 @@ func TestWhatEachMethodHolds(t *testing.T) {
 	long := strings.Repeat("n", 128)
 	copyOfSnapshot := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: handle("s")}}}
 	copyOfVolume := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: handle("w")}}}
+	aFilesystem := func(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
+		return &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{}, AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode}}
+	}
+	aDevice := &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER}}
 	member := func(v string) string { return "snapshot " + volume.MemberName("g", v) }
 	seen := map[string]bool{}
 	for _, c := range []struct {
@@ -92,7 +97,16 @@ func TestWhatEachMethodHolds(t *testing.T) {
 		{&csi.ControllerModifyVolumeRequest{VolumeId: handle("v")}, []string{"volume v"}, nil},
 		{&csi.NodeStageVolumeRequest{VolumeId: handle("v")}, []string{"volume v"}, nil},
 		{&csi.NodeUnstageVolumeRequest{VolumeId: handle("v")}, []string{"volume v"}, nil},
-		{&csi.NodePublishVolumeRequest{VolumeId: handle("v")}, []string{"volume v"}, nil},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1/"}, []string{"target_path /pods/1"}, []string{"volume v"}},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1", VolumeCapability: aFilesystem(csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER)},
+			[]string{"target_path /pods/1"}, []string{"volume v"}},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1", VolumeCapability: aFilesystem(csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER)},
+			[]string{"volume v"}, nil},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1", VolumeCapability: aFilesystem(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER)},
+			[]string{"volume v"}, nil},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1", VolumeCapability: aDevice}, []string{"volume v"}, nil},
+		{&csi.NodePublishVolumeRequest{VolumeId: handle("v")}, nil, []string{"volume v"}},
+		{&csi.NodeUnpublishVolumeRequest{VolumeId: handle("v"), TargetPath: "/pods/1"}, []string{"target_path /pods/1"}, []string{"volume v"}},
 		{&csi.NodePublishVolumeRequest{VolumeId: inline}, []string{"volume " + volume.NameFor(inline)}, nil},
 		{&csi.NodeUnpublishVolumeRequest{VolumeId: inline}, []string{"volume " + volume.NameFor(inline)}, nil},
 		{&csi.NodeExpandVolumeRequest{VolumeId: handle("v")}, []string{"volume v"}, nil},

@@ -1,9 +1,12 @@
 package node_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -240,4 +243,27 @@ func TestWhatTheOrchestratorAttachedStaysAfterAFailedStage(t *testing.T) {
 	_, err = m.NodeStageVolume(t.Context(), req)
 	m.is("stage", err, volume.Internal, os.ErrPermission.Error())
 	m.same("after the failure", m.state(), before)
+}
+
+// Pods that share a volume come and go at the same time.
+func TestTenPodsComeAndGoAtOnce(t *testing.T) {
+	m := newMachine(t)
+	m.create("v")
+	m.ok("stage", m.stage("v", mount("")))
+	together := func(what string, call func(pod string) error) {
+		var all sync.WaitGroup
+		errs := make([]error, 10)
+		for i := range errs {
+			all.Go(func() { errs[i] = call(fmt.Sprintf("pod-%d", i)) })
+		}
+		all.Wait()
+		m.ok(what, errors.Join(errs...))
+	}
+	together("publish", func(pod string) error { return m.publish("v", pod, mount("")) })
+	if seen := m.seen(); len(seen) != 11 {
+		t.Errorf("mounted: %q", seen)
+	}
+	together("unpublish", func(pod string) error { return m.unpublish("v", pod) })
+	m.sees("staging/v of v ext4 read-only=false")
+	m.ok("unstage", m.unstage("v"))
 }

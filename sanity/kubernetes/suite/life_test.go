@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
@@ -30,6 +31,44 @@ func twoPodsShare(s *space) {
 	s.reads("second", "/data/file", "shared")
 	s.remove(pods, "first")
 	s.reads("second", "/data/file", "shared")
+}
+
+// tenPodsLeaveAtOnce: the kubelet takes a volume away from all its pods at the same time, and tries what was refused again
+// only after a while that doubles.
+func tenPodsLeaveAtOnce(s *space) {
+	const count = 10
+	s.create(claims, claim("data", late, "64Mi"))
+	node := s.run(pod("pod-0", mounts("data"))).Spec.NodeName
+	for i := 1; i < count; i++ {
+		s.create(pods, pod(fmt.Sprintf("pod-%d", i), mounts("data")))
+	}
+	for i := range count {
+		s.running(fmt.Sprintf("pod-%d", i))
+	}
+	handle := s.bound("data").Spec.CSI.VolumeHandle
+	began := time.Now()
+	for i := range count {
+		s.delete(pods, fmt.Sprintf("pod-%d", i))
+	}
+	for i := range count {
+		s.gone(pods, fmt.Sprintf("pod-%d", i))
+	}
+	s.Logf("%d pods of one volume were gone after %v", count, time.Since(began).Round(time.Millisecond))
+	text, err := s.kube.CoreV1().Pods(system).GetLogs(s.nodePod(node).Name, &v1.PodLogOptions{Container: "loam"}).DoRaw(s.ctx)
+	ok(s, "read the log of loam", err)
+	taken := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "NodeUnpublishVolume") || !strings.Contains(line, handle) {
+			continue
+		}
+		taken++
+		if !strings.Contains(line, `code="OK"`) {
+			s.Errorf("a pod had to wait: %s", strings.TrimSpace(line))
+		}
+	}
+	if taken < count {
+		s.Errorf("the log shows that the volume was taken away %d times, of %d:\n%s", taken, count, text)
+	}
 }
 
 func statefulSetUsesBothNodes(s *space) {

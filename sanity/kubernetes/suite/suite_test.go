@@ -48,6 +48,7 @@ func TestVolumes(t *testing.T) {
 		one{"a retained volume stays", retainedVolumeStays},
 		one{"a pod comes back to its data", podComesBackToItsData},
 		one{"two pods of a node share a volume", twoPodsShare},
+		one{"ten pods of a volume leave at once", tenPodsLeaveAtOnce},
 		one{"ReadWriteOncePod is for one pod", onePodOnly},
 		one{"a StatefulSet uses both nodes", statefulSetUsesBothNodes},
 		one{"a raw block volume", rawBlock},
