@@ -21,10 +21,10 @@ func (s *Server) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 	if err != nil {
 		return nil, err
 	}
+	spec.ID = s.id(p, req.GetName())
 	if err := checkSource(ctx, p, spec, accesses); err != nil {
 		return nil, err
 	}
-	spec.ID = s.id(p, req.GetName())
 	v, err := p.Create(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -130,24 +130,41 @@ func parseSource(c *csi.VolumeContentSource) (*volume.Source, error) {
 }
 
 // checkSource says whether a copy of the source can have the file system and the mount options asked for,
-// the first of which it will bring along. The kind of its error is Invalid. A source that cannot be read is
-// for the pool to judge: where the copy was made before, it needs no source any more.
+// the first of which it will bring along, and be mounted if it is to be. The kind of its error is Invalid. A source that
+// cannot be read is for the pool to judge: where the copy was made before, it needs no source any more.
 func checkSource(ctx context.Context, p pool.Pool, spec volume.Spec, accesses []volume.Access) error {
 	if spec.Source == nil {
 		return nil
 	}
 	var has volume.FSType
+	var mark volume.Mark
 	if spec.Source.Kind == volume.FromVolume {
 		if v, err := p.Get(ctx, spec.Source.ID); err == nil {
-			has = v.FSType
+			has, mark = v.FSType, v.Mark
 		}
 	} else if snapshots, ok := p.(pool.Snapshotter); ok {
 		if sn, err := snapshots.GetSnapshot(ctx, spec.Source.ID); err == nil {
-			has = sn.FSType
+			has, mark = sn.FSType, sn.Mark
 		}
 	}
 	if has != "" && spec.FSType != "" && has != spec.FSType {
 		return volume.Errorf(volume.Invalid, "%s has the file system %s, and a copy of it cannot have %s", spec.Source, has, spec.FSType)
 	}
-	return checkMountOptions(accesses, has)
+	if err := checkMountOptions(accesses, has); err != nil {
+		return err
+	}
+	return checkMark(ctx, p, spec, mark, accesses)
+}
+
+// checkMark says whether a copy that is born with a mark can be mounted, if it is to be. The kind of its error is Invalid. A copy that
+// was made before its source was used as a block device is there, with its own mark.
+func checkMark(ctx context.Context, p pool.Pool, spec volume.Spec, mark volume.Mark, accesses []volume.Access) error {
+	err := volume.Volume{ID: spec.ID, Mark: mark, Parameters: spec.Parameters}.Mountable()
+	if err == nil || !slices.ContainsFunc(accesses, func(a volume.Access) bool { return !a.Block }) {
+		return nil
+	}
+	if _, missing := p.Get(ctx, spec.ID); !volume.Is(missing, volume.NotFound) {
+		return nil
+	}
+	return volume.Errorf(volume.Invalid, "%s cannot be copied for a file system: %w", spec.Source, err)
 }

@@ -36,6 +36,9 @@ func (s *Server) ControllerPublishVolume(ctx context.Context, req *csi.Controlle
 		}
 		return nil, err
 	}
+	if err := mountable(v, access); err != nil {
+		return nil, err
+	}
 	// Only the device itself can keep a block volume from being written, a mount does it on its own.
 	readOnly := req.GetReadonly() || (access.Block && access.ReadOnly())
 	if err := s.attach(ctx, p, v, readOnly); err != nil {

@@ -62,6 +62,9 @@ func serves(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
 		if err := suits(v, access); err != nil {
 			return err
 		}
+		if err := mountable(v, access); err != nil {
+			return err
+		}
 	}
 	parameters, _, err := parseParameters(req.GetParameters(), req.GetMutableParameters())
 	switch {
@@ -73,8 +76,18 @@ func serves(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
 		return volume.Errorf(volume.Invalid, "volume %q is not in pool %q", v.ID, parameters.Pool)
 	case parameters.MkfsOptions != v.Parameters.MkfsOptions:
 		return volume.Errorf(volume.Invalid, "volume %q was not created with these %s", v.ID, volume.KeyMkfsOptions)
+	case parameters.AllowBlockAsFilesystem != v.Parameters.AllowBlockAsFilesystem:
+		return volume.Errorf(volume.Invalid, "volume %q was created with %s %t", v.ID, volume.KeyAllowBlock, v.Parameters.AllowBlockAsFilesystem)
 	}
 	return nil
+}
+
+// mountable says whether v may be mounted, if that is what access asks for. The kind of its error is InUse.
+func mountable(v volume.Volume, access volume.Access) error {
+	if access.Block {
+		return nil
+	}
+	return v.Mountable()
 }
 
 // suits says whether v can be used as access asks. The kind of its error is Invalid.
@@ -87,7 +100,7 @@ func suits(v volume.Volume, access volume.Access) error {
 		return nil
 	case v.FSType != "" && v.FSType != access.FSType:
 		return volume.Errorf(volume.Invalid, "volume %q was created for %s and cannot be used as %s", v.ID, v.FSType, access.FSType)
-	case v.Mark != volume.Used && v.Size < access.FSType.Least():
+	case !v.Mark.HoldsData() && v.Size < access.FSType.Least():
 		return volume.Errorf(volume.Invalid, "volume %q has %s, and %s needs at least %s", v.ID, v.Size, access.FSType, access.FSType.Least())
 	}
 	return nil

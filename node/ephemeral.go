@@ -60,7 +60,7 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 		return err
 	}
 	q, v, err := s.findEphemeral(ctx, handle)
-	used := err == nil && v.Mark == volume.Used
+	used := err == nil && v.Mark.HoldsData()
 	switch {
 	case err == nil: // made before; the configuration may have got another first pool since
 		p, spec.ID = q, v.ID

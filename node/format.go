@@ -18,12 +18,15 @@ import (
 //	formatting  a mkfs was cut off. Nothing was mounted or handed out since, so what is on the device
 //	            is what is left of that mkfs: it is zeroed, and mkfs runs again.
 //	used        there may be data. What is on the device is used or refused, never written over.
+//	block       the same, but a user has had the device itself, and may have made what is on it so that whoever
+//	            reads it as root fails, or does what that user wants. It is not even looked at, unless the volume
+//	            was created with allowBlockAsFilesystem.
 
 // fileSystem returns the type of the file system on the attached volume v, and makes one first where
 // the mark asks for it; made reports that. asked is what the request names, empty for any.
 func (s *Server) fileSystem(ctx context.Context, p pool.Pool, v volume.Volume, asked volume.FSType) (found volume.FSType, made bool, err error) {
 	want := cmp.Or(asked, v.FSType)
-	if v.Mark == volume.Used {
+	if v.Mark.HoldsData() {
 		found, err = s.existing(ctx, v, want)
 		return found, false, err
 	}
@@ -57,7 +60,10 @@ func canMake(v volume.Volume, asked volume.FSType, readOnly bool) error {
 	if asked != "" && v.FSType != "" && asked != v.FSType {
 		return volume.Errorf(volume.InUse, "volume %q was created for %s and cannot be used as %s", v.ID, v.FSType, asked)
 	}
-	if v.Mark == volume.Used {
+	if err := v.Mountable(); err != nil {
+		return err
+	}
+	if v.Mark.HoldsData() {
 		return nil
 	}
 	if readOnly {

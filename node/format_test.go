@@ -219,7 +219,7 @@ func TestABlockVolumeIsNeverFormattedLater(t *testing.T) {
 	m.write("v", size/2, data) // where no probe looks
 	m.ok("unpublish", m.unpublish("v", "a"))
 	m.ok("unstage", m.unstage("v"))
-	m.is("stage", m.stage("v", mount("")), volume.InUse, "no file system")
+	m.is("stage", m.stage("v", mount("")), volume.InUse, volume.KeyAllowBlock)
 	if m.read("v", size/2, len(data)) != data {
 		t.Error("the data is gone")
 	}

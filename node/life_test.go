@@ -73,7 +73,7 @@ func TestLifeOfABlockVolume(t *testing.T) {
 	m := newMachine(t)
 	m.create("v")
 	m.ok("stage", m.stage("v", block()))
-	if v := m.get("v"); v.Mark != volume.Used || !v.Attached() || v.ReadOnly {
+	if v := m.get("v"); v.Mark != volume.Block || !v.Attached() || v.ReadOnly {
 		t.Errorf("after stage: %+v", v)
 	}
 	m.sees()

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -79,7 +80,7 @@ func (s *Server) publish(ctx context.Context, handle string, r publication) erro
 		return err
 	}
 	if done, err := publishedAt(v, w, r); err != nil || done {
-		return err
+		return errors.Join(err, markPublished(ctx, p, v, done && r.access.Block))
 	}
 	if others := w.elsewhere(r.staging, r.target); len(others) > 0 && r.access.Mode.OneTarget() {
 		return volume.Errorf(volume.InUse, "volume %q is published at %q, and access mode %s allows one path only", v.ID, others[0].Target, r.access.Mode)
@@ -149,7 +150,7 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 	// device from read-only to writable or back was cut off. After NodeUnstageVolume the target may be
 	// left as well, but the orchestrator has removed the staging path.
 	cutOff := !v.Attached() && checkEmpty(r.target, true) == nil && isDirectory(r.staging)
-	if v.Mark != volume.Used || (!v.Attached() && !cutOff) {
+	if !v.Mark.HoldsData() || (!v.Attached() && !cutOff) {
 		return notStaged(v, r.staging)
 	}
 	var undo undo
@@ -160,14 +161,27 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 	if cutOff {
 		undo.add("detaching the device", func(ctx context.Context) error { return p.Detach(ctx, v.ID) })
 		v.Device, err = p.Attach(ctx, v.ID, r.readOnly)
+		v.ReadOnly = r.readOnly
 	} else {
 		v, err = s.reattach(ctx, p, v, r.readOnly, w.uses, &undo)
+	}
+	if err == nil {
+		err = markPublished(ctx, p, v, true)
 	}
 	if err != nil {
 		return err
 	}
 	undo.add("unmounting "+r.target, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.target) })
 	return s.machine.Bind(ctx, v.Device, r.target, false)
+}
+
+// markPublished marks a volume whose device is at a target, or about to be, where staging it did not: it was staged
+// read-only, or by a release that knew no such mark.
+func markPublished(ctx context.Context, p pool.Pool, v volume.Volume, block bool) error {
+	if !block || v.ReadOnly || v.Mark == volume.Block {
+		return nil
+	}
+	return p.Mark(ctx, v.ID, volume.Block)
 }
 
 // target makes the target, and undo removes it if this call made it.

@@ -79,8 +79,17 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 			return err
 		}
 	}
-	// Before the device is handed out, for from then on it may hold what only its user knows.
-	return p.Mark(ctx, v.ID, volume.Used)
+	return handOut(ctx, p, v)
+}
+
+// handOut marks a volume before its user gets the device itself. From then on it may hold what only that user
+// knows, and unless the device is read-only, what that user has made.
+func handOut(ctx context.Context, p pool.Pool, v volume.Volume) error {
+	mark := volume.Block
+	if v.ReadOnly && v.Mark != volume.Block {
+		mark = volume.Used
+	}
+	return p.Mark(ctx, v.ID, mark)
 }
 
 // stageMount mounts the volume at the staging path.

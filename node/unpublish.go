@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -42,8 +43,15 @@ func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := w.here(path); err != nil {
+	u, there, err := w.here(path)
+	if err != nil {
 		return err
+	}
+	if there && u.block {
+		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending.
+		if err := markPublished(ctx, p, v, true); err != nil {
+			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", v.ID)
+		}
 	}
 	if err := s.unmount(ctx, w, path); err != nil {
 		return err

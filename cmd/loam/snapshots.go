@@ -17,6 +17,7 @@ type snapshotRow struct {
 	SizeBytes volume.Size   `json:"sizeBytes"`
 	Group     string        `json:"group,omitempty"`
 	FSType    volume.FSType `json:"fsType,omitempty"`
+	Mark      volume.Mark   `json:"mark"` // that a volume restored from it has
 	Created   time.Time     `json:"created"`
 }
 
@@ -32,7 +33,7 @@ func snapshotsCommand() *cobra.Command {
 			snapshots, err := snapshotter.ListSnapshots(ctx, "", 0)
 			rows := make([]snapshotRow, len(snapshots))
 			for i, s := range snapshots {
-				rows[i] = snapshotRow{s.ID, s.Volume, s.Size, s.Group, s.FSType, s.Created}
+				rows[i] = snapshotRow{s.ID, s.Volume, s.Size, s.Group, s.FSType, s.Mark, s.Created}
 			}
 			return rows, err
 		},

@@ -39,7 +39,7 @@ type Pool interface {
 
 	// Create makes the volume that spec describes and returns it. Without a source it reads as
 	// zeros and is marked volume.Fresh; a copy of a source has the source's bytes, zeros behind
-	// them, and is marked volume.Used. The size is the least that the pool can make within
+	// them, and is marked volume.Used, or volume.Block where the source is. The size is the least that the pool can make within
 	// spec.Size. A volume of that ID that fits the spec is returned as it is; one that does not is
 	// Exists. Full if the space is not there, OutOfRange if no size fits or the source is larger
 	// than the limit, NotFound if the source is not there, Unsupported if the pool cannot copy.

@@ -42,8 +42,9 @@ func ParseFSType(text string) (FSType, error) {
 	return t, nil
 }
 
-// Mark is the one-shot permission to make a file system on a volume. It is kept by the pool with the
-// volume and only ever moves forward: Fresh, Formatting, Used.
+// Mark says who has written the bytes of a volume: whether a file system may be made on it, which is a permission for one
+// time, and whether one that is found there may be mounted. It is kept by the pool with the volume and only ever
+// moves forward: Fresh, Formatting, Used, Block.
 type Mark string
 
 const (
@@ -55,10 +56,24 @@ const (
 	// Used: the device may hold data. Nothing is ever formatted. Clones and restored volumes are
 	// born with it.
 	Used Mark = "used"
+	// Block: a user has had the device itself for writing, and may have put anything there, also what looks like a
+	// file system and makes the kernel or fsck of the node fail. Copies of such a volume are born with it.
+	Block Mark = "block"
 )
+
+// HoldsData reports whether there may be data that somebody else than mkfs has written.
+func (m Mark) HoldsData() bool { return m == Used || m == Block }
+
+// OfCopy returns the mark that a copy of a volume with mark m is born with.
+func (m Mark) OfCopy() Mark {
+	if m == Block {
+		return Block
+	}
+	return Used
+}
 
 // Follows reports whether a volume that carries mark m may be given mark next.
 func (m Mark) Follows(next Mark) bool {
-	order := []Mark{Fresh, Formatting, Used}
+	order := []Mark{Fresh, Formatting, Used, Block}
 	return slices.Index(order, next) >= slices.Index(order, m) && slices.Contains(order, next) && slices.Contains(order, m)
 }

@@ -8,9 +8,10 @@ import (
 
 // Keys of a StorageClass's parameters and of an inline volume's attributes.
 const (
-	KeyPool        = "pool"        // name of the pool; the first configured one where absent
-	KeyMkfsOptions = "mkfsOptions" // further options for mkfs, as far as mkfs.go allows them
-	KeySize        = "size"        // of an inline ephemeral volume; DefaultSize where absent
+	KeyPool        = "pool"                   // name of the pool; the first configured one where absent
+	KeyMkfsOptions = "mkfsOptions"            // further options for mkfs, as far as mkfs.go allows them
+	KeyAllowBlock  = "allowBlockAsFilesystem" // "true": a volume that was used as a block device may be mounted
+	KeySize        = "size"                   // of an inline ephemeral volume; DefaultSize where absent
 )
 
 // reserved is the prefix of keys that Kubernetes and its sidecars add.
@@ -37,6 +38,10 @@ var snapshotKeys = []string{
 type Parameters struct {
 	Pool        string `json:"pool,omitempty"`
 	MkfsOptions string `json:"mkfsOptions,omitempty"` // options and their values, separated by single blanks
+
+	// AllowBlockAsFilesystem lets the volume be mounted although a user has had its device (Block). The kernel and
+	// fsck of the node then read, as root, metadata that this user may have made.
+	AllowBlockAsFilesystem bool `json:"allowBlockAsFilesystem,omitempty"`
 }
 
 // MkfsArgs returns the further arguments for mkfs.
@@ -77,6 +82,11 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 				return Parameters{}, Claim{}, err
 			}
 			p.MkfsOptions = options
+		case KeyAllowBlock:
+			if value != "true" && value != "false" {
+				return Parameters{}, Claim{}, Errorf(Invalid, `parameter %q is %.64q: write "true" or "false"`, key, value)
+			}
+			p.AllowBlockAsFilesystem = value == "true"
 		case keyClaimName:
 			c.Name = value
 		case keyClaimNamespace:
@@ -84,7 +94,7 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 		case keyPV:
 			c.PV = value
 		default:
-			return Parameters{}, Claim{}, unknownKey(key, KeyPool, KeyMkfsOptions)
+			return Parameters{}, Claim{}, unknownKey(key, KeyPool, KeyMkfsOptions, KeyAllowBlock)
 		}
 	}
 	return p, c, nil
@@ -118,7 +128,7 @@ func ParseMutableParameters(raw map[string]string) error {
 func IsEphemeral(context map[string]string) bool { return context[ContextEphemeral] == "true" }
 
 // ParseEphemeral reads the volume context of an inline ephemeral volume. A key that is neither ours
-// nor added by the kubelet is refused by name, and so is KeyMkfsOptions: who may write a pod need not be
+// nor added by the kubelet is refused by name, and so are KeyMkfsOptions and KeyAllowBlock: who may write a pod need not be
 // who may write a StorageClass. The kind of its error is Invalid.
 func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) {
 	size, own := DefaultSize, map[string]string{}
@@ -130,7 +140,7 @@ func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) 
 				return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q: %w", key, err)
 			}
 			size = parsed
-		case key == KeyMkfsOptions:
+		case key == KeyMkfsOptions || key == KeyAllowBlock:
 			return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q cannot be given for an inline volume: use a StorageClass", key)
 		case !strings.HasPrefix(key, reserved):
 			own[key] = context[key]

@@ -10,10 +10,10 @@ import (
 
 func TestParametersBecomeOneValue(t *testing.T) {
 	got, claim, err := volume.ParseParameters(map[string]string{
-		"pool": "fast", "mkfsOptions": " -m  1 -O ^has_journal,metadata_csum ",
+		"pool": "fast", "mkfsOptions": " -m  1 -O ^has_journal,metadata_csum ", "allowBlockAsFilesystem": "true",
 		"csi.storage.k8s.io/pvc/name": "orders", "csi.storage.k8s.io/pvc/namespace": "shop", "csi.storage.k8s.io/pv/name": "pvc-1",
 	})
-	want := volume.Parameters{Pool: "fast", MkfsOptions: "-m 1 -O ^has_journal,metadata_csum"}
+	want := volume.Parameters{Pool: "fast", MkfsOptions: "-m 1 -O ^has_journal,metadata_csum", AllowBlockAsFilesystem: true}
 	if err != nil || got != want || claim != (volume.Claim{Namespace: "shop", Name: "orders", PV: "pvc-1"}) {
 		t.Errorf("ParseParameters = %+v, %+v, %v", got, claim, err)
 	}
@@ -31,6 +31,14 @@ func TestWhatIsNoParameterIsRefusedByName(t *testing.T) {
 		if !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), key[:min(len(key), 20)]) || len(err.Error()) > 1024 {
 			t.Errorf("ParseParameters(%.20q) = %v", key, err)
 		}
+	}
+	for _, word := range []string{"", "True", "yes", "1", "true "} {
+		if _, _, err := volume.ParseParameters(map[string]string{"allowBlockAsFilesystem": word}); !volume.Is(err, volume.Invalid) {
+			t.Errorf("allowBlockAsFilesystem %q: %v", word, err)
+		}
+	}
+	if p, _, err := volume.ParseParameters(map[string]string{"allowBlockAsFilesystem": "false"}); err != nil || p != (volume.Parameters{}) {
+		t.Errorf("allowBlockAsFilesystem false: %+v, %v", p, err)
 	}
 	for _, options := range []string{"1000", "-m 1 2", "-d /dev/sda", "-m;reboot", "-m $(x)", "-m \x00", "-U 1/2"} {
 		if _, _, err := volume.ParseParameters(map[string]string{"mkfsOptions": options}); !volume.Is(err, volume.Invalid) {
@@ -57,7 +65,7 @@ func TestAttributesOfAnInlineVolume(t *testing.T) {
 	if err != nil || p.Pool != "fast" || size != 2*volume.GiB || claim != (volume.Claim{Namespace: "shop", Name: "web-0"}) || !volume.IsEphemeral(context) {
 		t.Errorf("ParseEphemeral = %+v, %+v, %d, %v", p, claim, size, err)
 	}
-	for key, value := range map[string]string{"size": "big", "unknown": "x"} {
+	for key, value := range map[string]string{"size": "big", "unknown": "x", "allowBlockAsFilesystem": "false"} {
 		if _, _, _, err := volume.ParseEphemeral(map[string]string{key: value}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), key) {
 			t.Errorf("ParseEphemeral(%s) = %v", key, err)
 		}

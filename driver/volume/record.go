@@ -20,6 +20,7 @@ type Record struct {
 	Ephemeral  bool       `json:"ephemeral,omitempty"`
 	Volume     *ID        `json:"volume,omitempty"`     // of a snapshot: what it was taken of
 	BlockBytes Size       `json:"blockBytes,omitempty"` // logical block size; records before it was kept have none
+	Mark       Mark       `json:"mark,omitempty"`       // of a snapshot: Block where its volume had that mark; a volume's moves, and is kept elsewhere
 }
 
 // Record returns the record of a volume that is made now as the spec says.
@@ -33,7 +34,11 @@ func (s Spec) Record() Record {
 // SnapshotRecord returns the record of a snapshot of the given volume. What goes with the bytes of a volume
 // to each copy of them is in it, for the snapshot outlives the volume.
 func SnapshotRecord(of Volume, created time.Time) Record {
-	return Record{Version: RecordVersion, Created: created, FSType: of.FSType, Volume: &of.ID, BlockBytes: of.BlockBytes}
+	r := Record{Version: RecordVersion, Created: created, FSType: of.FSType, Volume: &of.ID, BlockBytes: of.BlockBytes}
+	if of.Mark == Block {
+		r.Mark = Block
+	}
+	return r
 }
 
 // ParseRecord reads the JSON of a record. The kind of its error is Internal.

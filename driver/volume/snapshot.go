@@ -61,6 +61,7 @@ type Snapshot struct {
 	Created time.Time
 	Group   string // name of the group it belongs to, empty if none
 	FSType  FSType // of the volume, as the volume recorded it
+	Mark    Mark   // that a volume restored from it is born with: Block where the volume had it, else Used
 
 	BlockBytes Size // logical block size of the volume in bytes, which a copy has too; 0: not recorded
 }

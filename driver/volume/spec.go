@@ -75,6 +75,17 @@ type Volume struct {
 	BlockBytes Size   // logical block size of its device in bytes, the same at each use; 0: not recorded
 }
 
+// Mountable says whether the file system that may be on v can be mounted: not where a user has had the device itself
+// (Block), unless the volume was created with the parameter for that. The kind of its error is InUse.
+func (v Volume) Mountable() error {
+	if v.Mark != Block || v.Parameters.AllowBlockAsFilesystem {
+		return nil
+	}
+	return Errorf(InUse, "volume %s was used as a block device, or is a copy of one that was, and is not mounted: its user may have written any metadata there, "+
+		"which the kernel and fsck of the node would read as root; if that user may be trusted with it, make a copy of the volume with a StorageClass that has the parameter %s: \"true\"",
+		quoted(v.ID), KeyAllowBlock)
+}
+
 // Attached reports whether the volume's block device is there.
 func (v Volume) Attached() bool { return v.Device != "" }
 
@@ -122,6 +133,8 @@ func (v Volume) Fits(spec Spec) error {
 		return differs(fmt.Sprintf("parameter %q", KeyPool), quotedText(v.Parameters.Pool), quotedText(spec.Parameters.Pool))
 	case v.Parameters.MkfsOptions != spec.Parameters.MkfsOptions:
 		return differs(fmt.Sprintf("parameter %q", KeyMkfsOptions), quotedText(v.Parameters.MkfsOptions), quotedText(spec.Parameters.MkfsOptions))
+	case v.Parameters.AllowBlockAsFilesystem != spec.Parameters.AllowBlockAsFilesystem:
+		return differs(fmt.Sprintf("parameter %q", KeyAllowBlock), v.Parameters.AllowBlockAsFilesystem, spec.Parameters.AllowBlockAsFilesystem)
 	case v.Ephemeral != spec.Ephemeral:
 		return differs("ephemeral", v.Ephemeral, spec.Ephemeral)
 	case v.BlockBytes != 0 && spec.BlockBytes != 0 && v.BlockBytes != spec.BlockBytes:

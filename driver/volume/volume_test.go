@@ -25,7 +25,7 @@ func TestTheKindOfAnErrorOutlivesWrapping(t *testing.T) {
 }
 
 func TestMarksMoveForwardOnly(t *testing.T) {
-	all := []volume.Mark{volume.Fresh, volume.Formatting, volume.Used}
+	all := []volume.Mark{volume.Fresh, volume.Formatting, volume.Used, volume.Block}
 	for i, from := range all {
 		for j, to := range all {
 			if got := from.Follows(to); got != (j >= i) {
@@ -53,10 +53,11 @@ func TestAVolumeFitsOnlyWhatItWasMadeFor(t *testing.T) {
 		"n/p/another": func(s *volume.Spec) {
 			s.Source = &volume.Source{Kind: source.Kind, ID: volume.ID{Node: "n", Pool: "p", Name: "another"}}
 		},
-		"-m 1":      func(s *volume.Spec) { s.Parameters.MkfsOptions = "-m 1" },
-		"pool":      func(s *volume.Spec) { s.Parameters.Pool = "fast" },
-		"-L xxx":    func(s *volume.Spec) { s.Parameters.MkfsOptions = "-L " + strings.Repeat("x", 4000) },
-		"ephemeral": func(s *volume.Spec) { s.Ephemeral = true },
+		"-m 1":                   func(s *volume.Spec) { s.Parameters.MkfsOptions = "-m 1" },
+		"pool":                   func(s *volume.Spec) { s.Parameters.Pool = "fast" },
+		"-L xxx":                 func(s *volume.Spec) { s.Parameters.MkfsOptions = "-L " + strings.Repeat("x", 4000) },
+		"allowBlockAsFilesystem": func(s *volume.Spec) { s.Parameters.AllowBlockAsFilesystem = true },
+		"ephemeral":              func(s *volume.Spec) { s.Ephemeral = true },
 	} {
 		changed := spec
 		change(&changed)

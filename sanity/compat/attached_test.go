@@ -63,6 +63,9 @@ func (o *opened) attached() {
 	rows, err := o.driver.Rows("volumes")
 	o.ok("loam volumes", err)
 	for _, row := range rows {
+		if row.Handle() == o.named("block") && row.Mark() != string(volume.Block) {
+			o.Errorf("%s was a block device while this release ran, and is marked %s", row.Handle(), row.Mark())
+		}
 		if row["device"] != nil {
 			o.Errorf("%s is attached as %v although it is unstaged", row.Handle(), row["device"])
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
 
+	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/sanity/compat"
 )
 
@@ -33,6 +34,7 @@ func (o *opened) detached() {
 			Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: v.Row.Handle()}}}
 		o.copyOf("cloned", source, v.Row, o.now(v))
 	}
+	o.blockAsFileSystem()
 	for _, v := range o.Inline {
 		o.inline(v, o.path(v.Row.Handle()))
 	}
@@ -113,6 +115,45 @@ func (o *opened) copyOf(name string, source *csi.VolumeContentSource, of compat.
 	}
 	o.holds("a copy of "+of.Handle(), o.publish(id, access), content)
 	o.unpublish(id)
+	o.delete(id)
+}
+
+// blockAsFileSystem makes copies of a block volume that are to be mounted: of a snapshot from before as ever, and of the volume, which was
+// used by this release, not without a word.
+func (o *opened) blockAsFileSystem() {
+	o.Helper()
+	copyFor := func(source *csi.VolumeContentSource, parameters map[string]string) (string, error) {
+		answer, err := o.driver.Controller.CreateVolume(o.Context(), &csi.CreateVolumeRequest{
+			Name: "mounted", VolumeContentSource: source, Parameters: parameters, VolumeCapabilities: []*csi.VolumeCapability{compat.Access("ext4")}})
+		return answer.GetVolume().GetVolumeId(), err
+	}
+	old := 0
+	for _, s := range o.allSnapshots() {
+		if s.Content.Device == "" {
+			continue
+		}
+		id, err := copyFor(&csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{
+			Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: s.Row.Handle()}}}, nil)
+		o.ok("a copy, to be mounted, of a snapshot from before", err)
+		o.delete(id)
+		old++
+	}
+	source := &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{
+		Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: o.named("block")}}}
+	id, err := copyFor(source, nil)
+	if old == 0 || err == nil || !strings.Contains(err.Error(), volume.KeyAllowBlock) {
+		o.Errorf("there were %d snapshots of block volumes, and a copy of one that is used now is %q, %v", old, id, err)
+	}
+	at := o.path("refused")
+	if err := o.driver.Publish(o.Context(), o.named("block"), compat.Access("ext4"), at); err == nil || !strings.Contains(err.Error(), volume.KeyAllowBlock) {
+		o.Errorf("mounted, the volume is: %v", err)
+	}
+	// Where it is allowed, it is looked at; that there is no file system in it is another matter.
+	id, err = copyFor(source, map[string]string{volume.KeyAllowBlock: "true"})
+	o.ok("a copy, to be mounted, with a word", err)
+	if err := o.driver.Publish(o.Context(), id, compat.Access("ext4"), at); err == nil || !strings.Contains(err.Error(), "no file system") {
+		o.Errorf("mounted, the copy is: %v", err)
+	}
 	o.delete(id)
 }
 

@@ -75,6 +75,7 @@ type origin struct {
 	image string      // path of its image; empty for nothing
 	size  volume.Size // of the image
 	block volume.Size // its logical blocks, in bytes
+	mark  volume.Mark // that a copy of it is born with
 	of    *volume.Volume
 }
 
@@ -85,10 +86,10 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		return origin{}, nil
 	case spec.Source.Kind == volume.FromSnapshot:
 		s, dir, err := p.readSnapshot(spec.Source.ID)
-		return origin{image: filepath.Join(dir, imageName), size: s.Size, block: s.BlockBytes}, err
+		return origin{image: filepath.Join(dir, imageName), size: s.Size, block: s.BlockBytes, mark: s.Mark}, err
 	default:
 		v, _, err := p.read(spec.Source.ID)
-		return origin{image: p.imagePath(v.ID.Name), size: v.Size, block: v.BlockBytes, of: &v}, err
+		return origin{image: p.imagePath(v.ID.Name), size: v.Size, block: v.BlockBytes, mark: v.Mark.OfCopy(), of: &v}, err
 	}
 }
 
@@ -128,7 +129,11 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 	if err := p.allocate(image, 0, size); err != nil {
 		return err
 	}
-	return wrap(p.name, writeRecord(r, dir, volumeRecord, image))
+	var marks []string
+	if source.mark == volume.Block {
+		marks = []string{blockMark}
+	}
+	return wrap(p.name, writeRecord(r, dir, volumeRecord, image, marks...))
 }
 
 // copyImage makes image hold the bytes of source: a snapshot, which never changes, or a volume as it

@@ -121,25 +121,39 @@ func cannotRead(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESHUTDOWN) || errors.Is(err, syscall.EUCLEAN) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
 }
 
-// readMark reads which mark's file is there. None is Used: should a mark be lost, nothing is formatted.
+// readMark reads which mark's file is there. None is Used: should a mark be lost, nothing is formatted. They are
+// looked for in the order in which a mark moves, so that one that moves meanwhile is seen, and the last one counts.
 func readMark(dir string) (volume.Mark, error) {
-	for _, m := range []struct {
-		file string
-		mark volume.Mark
-	}{{freshMark, volume.Fresh}, {formatMark, volume.Formatting}} {
-		there, err := exists(filepath.Join(dir, m.file))
+	mark := volume.Used
+	for _, m := range []volume.Mark{volume.Fresh, volume.Formatting, volume.Block} {
+		there, err := exists(filepath.Join(dir, markFile(m)))
 		if err != nil {
 			return "", err
 		}
 		if there {
-			return m.mark, nil
+			mark = m
 		}
 	}
-	return volume.Used, nil
+	return mark, nil
 }
 
-// Mark renames or removes the file that stands for the mark. It syncs the directory in any case: the
-// mark that stands may be one that was set by a process that was killed before it came to that.
+// markFile returns the name of the file that is there while a mark stands, empty for Used, which has none.
+func markFile(m volume.Mark) string {
+	switch m {
+	case volume.Fresh:
+		return freshMark
+	case volume.Formatting:
+		return formatMark
+	case volume.Block:
+		return blockMark
+	default:
+		return ""
+	}
+}
+
+// Mark renames, removes or makes the file that stands for the mark: one step, so that after a crash it is the old mark or
+// the new one. It syncs the directory in any case: the mark that stands may be one that was set by a process that was
+// killed before it came to that.
 func (p *Pool) Mark(_ context.Context, id volume.ID, mark volume.Mark) error {
 	v, _, err := p.read(id)
 	if err != nil {
@@ -150,10 +164,13 @@ func (p *Pool) Mark(_ context.Context, id volume.ID, mark volume.Mark) error {
 	}
 	dir := p.volumeDir(id.Name)
 	switch {
-	case v.Mark == volume.Fresh && mark == volume.Formatting:
-		err = os.Rename(filepath.Join(dir, freshMark), filepath.Join(dir, formatMark))
+	case mark == v.Mark:
+	case v.Mark == volume.Used: // Block is all that follows
+		err = touch(filepath.Join(dir, blockMark))
 	case mark == volume.Used:
 		err = errors.Join(removeFile(filepath.Join(dir, freshMark)), removeFile(filepath.Join(dir, formatMark)))
+	default:
+		err = os.Rename(filepath.Join(dir, markFile(v.Mark)), filepath.Join(dir, markFile(mark)))
 	}
 	if err == nil {
 		err = host.SyncDirectory(dir)

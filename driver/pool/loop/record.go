@@ -21,7 +21,8 @@ const (
 	snapshotRecord = "snapshot.json" // what it was taken of
 	copyMark       = "copy"          // there where the image began as a copy, and may share blocks
 	freshMark      = "fresh"         // there while the mark is Fresh
-	formatMark     = "formatting"    // there while the mark is Formatting; neither: Used
+	formatMark     = "formatting"    // there while the mark is Formatting
+	blockMark      = "block"         // there when the mark is Block, of whatever else; none of the three: Used
 )
 
 // readRecord returns an error that is fs.ErrNotExist where there is no such file.

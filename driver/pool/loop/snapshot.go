@@ -226,5 +226,5 @@ func (p *Pool) snapshotIn(d snapshotDir) (volume.Snapshot, error) {
 	if err != nil {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
-	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType, BlockBytes: blockBytesOf(r)}, nil
+	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType, BlockBytes: blockBytesOf(r), Mark: r.Mark.OfCopy()}, nil
 }

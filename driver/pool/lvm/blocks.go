@@ -71,12 +71,12 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 			return from, made, err
 		}
 	}
-	tags, err := recordTags(spec.Record())
+	tags, err := copyTags(spec, from.lv)
 	filled := tagReady
 	if size > from.size && p.config.Wipe != WipeNone {
 		filled = wipedTag(from.size)
 	}
-	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), filled)}, err
+	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, filled)}, err
 }
 
 func (p *Pool) lost(s volume.Source) error {

@@ -22,11 +22,11 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
-	tags, err := recordTags(spec.Record())
+	tags, err := copyTags(spec, source)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), tagReady)}
+	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagReady)}
 	cost := p.cost(size)
 	err = p.take(ctx, cost, func() error {
 		if size == source.size {
@@ -47,6 +47,24 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 		}
 	}
 	return p.made(ctx, spec, cost, err)
+}
+
+// copyTags returns the tags that a copy of a source has in any case.
+func copyTags(spec volume.Spec, source lv) ([]string, error) {
+	mark := markOf(source)
+	if _, isSnapshot := tagged(source.tags, tagSnapshot); isSnapshot {
+		r, err := readRecord(source.tags)
+		if err != nil {
+			return nil, volume.Errorf(volume.Internal, "%s: %w", spec.Source, err)
+		}
+		mark = r.Mark
+	}
+	tags, err := recordTags(spec.Record())
+	tags = append(tags, tagVolume+spec.ID.String())
+	if mark.OfCopy() == volume.Block {
+		tags = append(tags, tagBlock)
+	}
+	return tags, err
 }
 
 // copyLarger makes a copy that counts as half made until it is as large as it is to be.

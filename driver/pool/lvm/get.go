@@ -121,6 +121,8 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, erro
 // markOf reads the mark. None is Used: should a mark be lost, nothing is formatted.
 func markOf(l lv) volume.Mark {
 	switch {
+	case l.has(tagBlock):
+		return volume.Block
 	case l.has(tagFormatting):
 		return volume.Formatting
 	case l.has(tagFresh):
@@ -184,6 +186,8 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		from, to = []string{tagFresh}, []string{tagFormatting}
 	case volume.Used:
 		from = []string{tagFresh, tagFormatting}
+	case volume.Block:
+		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
 	}
 	v, _, err := p.find(ctx, id)
 	if err != nil {
@@ -195,7 +199,9 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		for i, tag := range from {
 			marks[i] = `lv_tags="` + tag + `"`
 		}
-		only[1] += " && (" + strings.Join(marks, " || ") + ")"
+		if mark != volume.Block { // which may follow each of the others, and Used has no tag
+			only[1] += " && (" + strings.Join(marks, " || ") + ")"
+		}
 		out, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, addTags(to...), delTags(from...), only)...)
 		if err == nil && did(out) {
 			return nil

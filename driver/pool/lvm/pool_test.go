@@ -78,6 +78,9 @@ func TestCountOfCommands(t *testing.T) {
 			}
 			step("create", 1, create("a"))
 			step("mark", 1, func() error { return p.Mark(ctx, id("a"), volume.Formatting) })
+			block := func() error { return p.Mark(ctx, id("a"), volume.Block) }
+			step("mark as a block device", 1, block)
+			step("mark so again", 0, block)
 			if !thin {
 				step("attach for the first time", 2, attach)
 				step("detach", 1, func() error { return p.Detach(ctx, id("a")) })

@@ -106,7 +106,7 @@ func (p *Pool) snapshotOf(id volume.ID, origin lv, name string, at time.Time, ta
 	if err != nil {
 		return lv{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
-	record, err := recordTags(volume.SnapshotRecord(volume.Volume{ID: id, FSType: of.FSType, BlockBytes: of.BlockBytes}, at))
+	record, err := recordTags(volume.SnapshotRecord(volume.Volume{ID: id, FSType: of.FSType, BlockBytes: of.BlockBytes, Mark: markOf(origin)}, at))
 	return lv{name: name, size: origin.size, origin: origin.name, tags: slices.Concat(tags, record)}, err
 }
 
@@ -125,7 +125,7 @@ func (p *Pool) snapshot(l lv) (volume.Snapshot, error) {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
 	group, _ := tagged(l.tags, tagGroup)
-	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: l.size, Created: r.Created, Group: group, FSType: r.FSType, BlockBytes: r.BlockBytes}, nil
+	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: l.size, Created: r.Created, Group: group, FSType: r.FSType, BlockBytes: r.BlockBytes, Mark: r.Mark.OfCopy()}, nil
 }
 
 // GetSnapshot finds a snapshot, alone or in a group.

@@ -22,7 +22,8 @@ const (
 	tagWiped      = tagPrefix + "wiped="    // without ready: up to which byte that holds; none: 0
 	tagCopying    = tagPrefix + "copying"   // on a volume: active to copy from, and not attached
 	tagFresh      = tagPrefix + "mark=fresh"
-	tagFormatting = tagPrefix + "mark=formatting" // neither: Used
+	tagFormatting = tagPrefix + "mark=formatting"
+	tagBlock      = tagPrefix + "mark=block" // none of the three: Used
 )
 
 // pieceBytes is how much of a record goes into one tag. A tag has at most 1024 bytes, which are letters,

@@ -38,7 +38,7 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 		BlockBytes: blockBytes,
 	}, content: &content{}}
 	if source.content != nil {
-		d.Mark = volume.Used
+		d.Mark = source.mark
 		if d.content, err = source.content.copy(size); err != nil {
 			return volume.Volume{}, err
 		}
@@ -51,6 +51,7 @@ func (p *Pool) Create(_ context.Context, spec volume.Spec) (volume.Volume, error
 type origin struct {
 	content          *content
 	size, blockBytes volume.Size
+	mark             volume.Mark // of the copy
 }
 
 // source finds what spec is a copy of.
@@ -63,13 +64,13 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		if err != nil {
 			return origin{}, err
 		}
-		return origin{s.content, s.Size, s.BlockBytes}, nil
+		return origin{s.content, s.Size, s.BlockBytes, s.Mark}, nil
 	default:
 		d, err := p.find(spec.Source.ID)
 		if err != nil {
 			return origin{}, err
 		}
-		return origin{d.content, d.Size, d.BlockBytes}, nil
+		return origin{d.content, d.Size, d.BlockBytes, d.Mark.OfCopy()}, nil
 	}
 }
 

@@ -67,7 +67,7 @@ func (p *Pool) take(spec volume.SnapshotSpec) ([]*copied, error) {
 			return nil, err
 		}
 		s := &copied{content: bytes, Snapshot: volume.Snapshot{
-			ID: id, Volume: source.ID, Size: source.Size, Created: now, FSType: source.FSType, BlockBytes: source.BlockBytes,
+			ID: id, Volume: source.ID, Size: source.Size, Created: now, FSType: source.FSType, BlockBytes: source.BlockBytes, Mark: source.Mark.OfCopy(),
 		}}
 		if spec.Group {
 			s.Group = spec.ID.Name

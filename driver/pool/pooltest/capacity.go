@@ -103,13 +103,14 @@ var reopenTests = []test{
 	{name: "everything is found again", reopens: true, run: func(e *env) {
 		spec := e.spec("a", size)
 		spec.FSType, spec.Claim = volume.Ext4, volume.Claim{Name: "orders"}
+		spec.Parameters.AllowBlockAsFilesystem = true
 		made := e.make(spec)
 		e.write("a", "kept", 0)
 		e.ok("Mark", e.p.Mark(e.Context(), made.ID, volume.Formatting))
 		free := e.status().FreeBytes
 		e.p = e.o.Reopen(e.T, e.p)
 		got := e.get("a")
-		if got.Size != made.Size || got.FSType != made.FSType || got.Claim != made.Claim || !got.Created.Equal(made.Created) || got.Mark != volume.Formatting {
+		if got.Size != made.Size || got.FSType != made.FSType || got.Claim != made.Claim || got.Parameters != spec.Parameters || !got.Created.Equal(made.Created) || got.Mark != volume.Formatting {
 			e.Errorf("Get answered %+v, Create %+v", got, made)
 		}
 		e.free(free)

@@ -167,6 +167,11 @@ var createTests = []test{
 			{volume.Used, 0, volume.Used},
 			{volume.Formatting, volume.InUse, volume.Used},
 			{"nonsense", volume.InUse, volume.Used},
+			{volume.Block, 0, volume.Block},
+			{volume.Block, 0, volume.Block},
+			{volume.Used, volume.InUse, volume.Block},
+			{volume.Formatting, volume.InUse, volume.Block},
+			{volume.Fresh, volume.InUse, volume.Block},
 		} {
 			err := e.p.Mark(e.Context(), e.id("a"), step.to)
 			if step.kind != 0 {

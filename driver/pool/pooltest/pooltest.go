@@ -38,7 +38,7 @@ func Run(t *testing.T, o Options) {
 	}{
 		{"create", createTests}, {"remove", removeTests}, {"attach", attachTests}, {"expand", expandTests},
 		{"capacity", capacityTests}, {"snapshot", snapshotTests}, {"copy", copyTests}, {"group", groupTests},
-		{"reopen", reopenTests}, {"block", blockTests},
+		{"reopen", reopenTests}, {"block", blockTests}, {"mark", markTests},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -14,11 +14,12 @@ const (
 	late      = "loam-test"           // WaitForFirstConsumer, ext4
 	immediate = "loam-test-immediate" // bound at once
 	xfs       = "loam-test-xfs"
-	retained  = "loam-test-retain"  // what was deleted stays on the disk
-	small     = "loam-test-small"   // in the pool "small", which one test fills
-	options   = "loam-test-options" // with mount options
-	refused   = "loam-test-refused" // with a mount option that loam refuses
-	unknown   = "loam-test-unknown" // with a parameter that loam does not know
+	retained  = "loam-test-retain"   // what was deleted stays on the disk
+	small     = "loam-test-small"    // in the pool "small", which one test fills
+	options   = "loam-test-options"  // with mount options
+	refused   = "loam-test-refused"  // with a mount option that loam refuses
+	trusting  = "loam-test-trusting" // mounts what was used as a block device
+	unknown   = "loam-test-unknown"  // with a parameter that loam does not know
 )
 
 // claim returns a claim of a gibibyte at most, such as "64Mi".

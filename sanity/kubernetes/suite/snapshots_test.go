@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // The classes of the tests, made when loam is installed.
@@ -120,6 +122,38 @@ func cloneOfBlock(s *space) {
 		s.Fatalf("the clone has %q where %q was written", got, "original")
 	}
 }
+
+// blockAsFileSystem restores a block volume, in which its user has made a file system, to be mounted: it is
+// refused with the reason, and done where the class says so.
+func blockAsFileSystem(s *space) {
+	s.create(claims, claim("disk", late, "64Mi", blockMode))
+	p := s.run(pod("main", devices("disk")))
+	handle := s.bound("disk").Spec.CSI.VolumeHandle
+	row := strings.Fields(grep(s.volumesOn(p.Spec.NodeName), handle)) // HANDLE SIZE, FILE SYSTEM, MARK, DEVICE
+	if len(row) < 5 || row[3] != "block" {
+		s.Fatalf("the volume is shown as %q", row)
+	}
+	// The image of pods has no mkfs, so it is done for the user.
+	_, err := s.exec(s.ctx, system, s.nodePod(p.Spec.NodeName).Name, "mkfs.ext4", "-q", row[4])
+	ok(s, "mkfs", err)
+	s.snapshot("raw", "disk")
+	// Kubernetes wants a word of its own, of who may write contents, before the mode of a volume changes.
+	content, _, _ := unstructured.NestedString(s.usable(snapshots, "raw").Object, "status", "boundVolumeSnapshotContentName")
+	patch := `{"metadata":{"annotations":{"snapshot.storage.kubernetes.io/allow-volume-mode-change":"true"}}}`
+	_, err = s.resource(contents).Patch(s.ctx, content, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	ok(s, "allow the change of mode", err)
+	s.create(claims, claim("refused", late, "64Mi", from(snapshots, "raw")))
+	s.create(pods, pod("refused", mounts("refused")))
+	s.event("refused", volumeParameter)
+	s.create(claims, claim("allowed", trusting, "64Mi", from(snapshots, "raw")))
+	s.run(pod("allowed", mounts("allowed")))
+	s.writes("allowed", "/allowed/file", "mounted")
+	s.remove(pods, "refused")
+	s.removeSnapshot("raw")
+}
+
+// volumeParameter is the parameter that the refusal names.
+const volumeParameter = "allowBlockAsFilesystem"
 
 // leftThenRight writes a number to one volume, and then to the other: at any instant they are the same, or the first is
 // one ahead.

@@ -65,6 +65,7 @@ func TestVolumes(t *testing.T) {
 		one{"a snapshot outlives its volume", restoreOfWhatIsGone},
 		one{"clone a running volume", cloneOfRunning},
 		one{"clone a block volume", cloneOfBlock},
+		one{"a block volume is not mounted without a word", blockAsFileSystem},
 		one{"a group snapshot", groupSnapshot},
 		one{"no group snapshot over nodes", groupOverNodes},
 		one{"no attachment by default", noAttachments},
