@@ -69,6 +69,25 @@ func (s *Server) reattach(ctx context.Context, p pool.Pool, v volume.Volume, rea
 	return v, nil
 }
 
+// free says whether nobody uses the device of v, nor its bytes through another one. The kind of its error is
+// Busy, or InUse.
+func (s *Server) free(v volume.Volume) error {
+	release, err := s.machine.Claim(v.Device)
+	if err != nil {
+		return volume.Errorf(volume.KindOf(err), "volume %q: %w", v.ID, err)
+	}
+	release()
+	return nil
+}
+
+// freeIfAttached is free for a device that may be there already: before anything is to be taken back.
+func (s *Server) freeIfAttached(v volume.Volume) error {
+	if !v.Attached() {
+		return nil
+	}
+	return s.free(v)
+}
+
 // fill makes the device as large as its volume, which it may not be where growing the volume was cut
 // off, and the file system mounted at mountPoint as large as the device.
 func (s *Server) fill(ctx context.Context, p pool.Pool, v volume.Volume, mountPoint string, t volume.FSType) error {

@@ -126,7 +126,7 @@ func (s *Server) parseEphemeral(handle string, attributes map[string]string, r p
 // error is Exists where it is there otherwise, and InUse where it is elsewhere or the target cannot be
 // had.
 func (s *Server) publishedEphemeral(v volume.Volume, r publication) (bool, error) {
-	w, err := s.look(v)
+	w, err := s.look(v, r.target)
 	if err != nil {
 		return false, err
 	}

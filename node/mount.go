@@ -26,11 +26,9 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 		}
 	}
 	// A mount(8) may still be at work whose loam was killed. Busy, then, and the retry finds it mounted.
-	release, err := s.machine.Claim(v.Device)
-	if err != nil {
+	if err := s.free(v); err != nil {
 		return "", false, err
 	}
-	release()
 	if t, made, err = s.fileSystem(ctx, p, v, m.fsType); err != nil {
 		return t, made, err
 	}

@@ -20,11 +20,13 @@ type view struct {
 // use is one place where a volume is mounted, or its device bound.
 type use struct {
 	host.Mount
-	block bool // the device itself is there
+	block   bool // the device itself is there
+	foreign bool // it is there through another loop device that shows the same bytes
 }
 
-// look reads the mount table for v.
-func (s *Server) look(v volume.Volume) (view, error) {
+// look reads the mount table for v. At the given paths, which are those of a request, it also finds what is
+// mounted from v's bytes through another loop device.
+func (s *Server) look(v volume.Volume, paths ...string) (view, error) {
 	table, err := s.machine.Mounts()
 	if err != nil {
 		return view{}, err
@@ -46,7 +48,50 @@ func (s *Server) look(v volume.Volume) (view, error) {
 			w.uses = append(w.uses, use{Mount: m, block: block})
 		}
 	}
+	for _, path := range paths {
+		foreign, err := s.foreignAt(w, v, path)
+		if err != nil {
+			return view{}, err
+		}
+		w.uses = append(w.uses, foreign...)
+	}
 	return w, nil
+}
+
+// foreignAt returns what is mounted at a path, and elsewhere, from another loop device that shows the bytes
+// of v: an earlier loam let mount(8) make one. It must not be used, and can be taken away as v itself.
+func (s *Server) foreignAt(w view, v volume.Volume, path string) ([]use, error) {
+	m, mounted := w.at(path)
+	if !mounted || !slices.Contains(volume.FSTypes(), volume.FSType(m.FSType)) || slices.ContainsFunc(w.uses, func(u use) bool { return u.Mount == m }) {
+		return nil, nil
+	}
+	number := m.Device
+	if m.FSType == string(volume.Btrfs) {
+		device, err := s.machine.Device(m.Source)
+		if err != nil {
+			return nil, nil // as for any other mount that is not the volume's
+		}
+		number = device.Number
+	}
+	if shown, err := s.machine.ShownThrough(v.Device, number); err != nil || !shown {
+		return nil, err
+	}
+	var found []use
+	for _, other := range w.table {
+		if other.Device == m.Device {
+			found = append(found, use{Mount: other, foreign: true})
+		}
+	}
+	return found, nil
+}
+
+// refuseForeign says that a use is none of the volume's own device. The kind of its error is InUse.
+func refuseForeign(v volume.Volume, u use) error {
+	if !u.foreign {
+		return nil
+	}
+	return volume.Errorf(volume.InUse, "volume %q is mounted at %q through %s, which is not its own device %s: what is written there may be lost; end what uses it, so that it is unstaged",
+		v.ID, u.Target, u.Source, v.Device)
 }
 
 // shows reports whether a mount shows the file system on a device, or the device itself.

@@ -75,7 +75,7 @@ func (s *Server) publish(ctx context.Context, handle string, r publication) erro
 	if r.staging == "" {
 		return volume.Errorf(volume.InUse, "staging_target_path is missing: volume %q is staged before it is published", v.ID)
 	}
-	w, err := s.look(v)
+	w, err := s.look(v, r.staging, r.target)
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,9 @@ func publishedAt(v volume.Volume, w view, r publication) (bool, error) {
 	if err != nil || !mounted {
 		return false, err
 	}
+	if err := refuseForeign(v, u); err != nil {
+		return false, err
+	}
 	readOnly := u.ReadOnly
 	if u.block {
 		readOnly = v.ReadOnly
@@ -124,6 +127,8 @@ func (s *Server) publishMount(ctx context.Context, v volume.Volume, w view, r pu
 		return err
 	case !staged:
 		return notStaged(v, r.staging)
+	case u.foreign:
+		return refuseForeign(v, u)
 	case u.block:
 		return volume.Errorf(volume.InUse, "volume %q is at %q as a block device and cannot be mounted", v.ID, r.staging)
 	case r.access.FSType != "" && string(r.access.FSType) != u.FSType:

@@ -32,7 +32,7 @@ func (s *Server) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.look(v)
+	w, err := s.look(v, r.path)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +69,11 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 	if i := slices.IndexFunc(w.uses, func(u use) bool { return !u.block }); i >= 0 {
 		return mountedAs(v, w.uses[i], r.path)
 	}
+	if len(w.uses) == 0 {
+		if err := s.freeIfAttached(v); err != nil {
+			return err
+		}
+	}
 	var undo undo
 	defer func() { err = undo.unless(ctx, err) }()
 	if len(w.uses) == 0 { // else it is published already, and stays as it is
@@ -76,6 +81,9 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 			return err
 		}
 		if v, err = s.reattach(ctx, p, v, r.readOnly(), nil, &undo); err != nil {
+			return err
+		}
+		if err := s.free(v); err != nil {
 			return err
 		}
 	}
@@ -108,6 +116,9 @@ func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w
 		}
 		if v.ReadOnly && !r.readOnly() {
 			return volume.Errorf(volume.InUse, "volume %q is attached read-only and cannot be staged for writing: unpublish it from the node first", v.ID)
+		}
+		if err := s.freeIfAttached(v); err != nil {
+			return err
 		}
 	}
 	var undo undo
@@ -143,6 +154,8 @@ func (s *Server) stagedAt(v volume.Volume, w view, r staging) (bool, error) {
 		return false, volume.Errorf(volume.InUse, "volume %q is mounted at %q already: unstage it there first", v.ID, w.uses[0].Target)
 	case !mounted:
 		return false, nil
+	case u.foreign:
+		return false, refuseForeign(v, u)
 	case u.block:
 		return false, volume.Errorf(volume.Exists, "volume %q is at %q as a block device, not as a file system", v.ID, r.path)
 	case u.ReadOnly != r.readOnly():

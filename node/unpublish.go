@@ -39,7 +39,7 @@ func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 	if err != nil {
 		return err
 	}
-	w, err := s.look(v)
+	w, err := s.look(v, path)
 	if err != nil {
 		return err
 	}

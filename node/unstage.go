@@ -46,7 +46,7 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolu
 }
 
 func (s *Server) unstage(ctx context.Context, p pool.Pool, v volume.Volume, path string) error {
-	w, err := s.look(v)
+	w, err := s.look(v, path)
 	if err != nil {
 		return err
 	}

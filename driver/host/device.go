@@ -64,6 +64,7 @@ func (h *Host) notMounted(device string) error {
 
 // Claim opens the device with O_EXCL, which for a block device means: nobody else does, and nobody
 // has it mounted (open(2)). And it locks it, for a mkfs that Format started may not have opened it so.
+// Of another loop device that shows the same bytes the kernel does not know that, so each is asked.
 func (h *Host) Claim(device string) (release func(), err error) {
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL, 0)
 	if errors.Is(err, unix.EBUSY) {
@@ -73,6 +74,9 @@ func (h *Host) Claim(device string) (release func(), err error) {
 		return nil, failed("claim", device, err)
 	}
 	if err := lockDevice(context.Background(), f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := notUsedThrough(device); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() { _ = f.Close() }, nil // it was only read

@@ -53,8 +53,12 @@ type Machine interface {
 	Usage(path string) (Usage, error)
 
 	// Claim opens the device exclusively (O_EXCL) until release is called, Busy if a mount or a mkfs
-	// holds it.
+	// holds it. InUse if what is on it is mounted through another loop device.
 	Claim(device string) (release func(), err error)
+
+	// ShownThrough reports whether the device of that number shows bytes of the device, or of its
+	// file, as a loop device of either does.
+	ShownThrough(device string, other DeviceNumber) (bool, error)
 }
 
 // Signature is what Probe found on a device.
