@@ -142,3 +142,13 @@ func TestWhatAnEarlierReleaseHasPublishedIsMarked(t *testing.T) {
 		})
 	}
 }
+
+// Which file system it is, is not known before it is looked at, as with every volume that holds data.
+func TestWhatWasABlockDeviceIsMountedWithTheOptionsOfItsFileSystem(t *testing.T) {
+	m := newMachine(t)
+	m.create("v", allowed, func(s *volume.Spec) { s.Size.RequiredBytes = volume.XFS.Least() })
+	m.format("v", volume.XFS)
+	m.mark("v", volume.Block)
+	m.ok("stage", m.stage("v", mount("", "logbufs=8")))
+	m.sees("staging/v of v xfs read-only=false")
+}

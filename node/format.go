@@ -42,7 +42,7 @@ func canMount(v volume.Volume, a volume.Access, readOnly bool) error {
 		return err
 	}
 	t := cmp.Or(a.FSType, v.FSType)
-	if v.Mark != volume.Used {
+	if !v.Mark.HoldsData() {
 		t = cmp.Or(t, volume.DefaultFSType)
 	}
 	return checkOptions(v, a.MountOptions, t)
