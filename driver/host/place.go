@@ -18,7 +18,7 @@ func Volatile(path string) (string, error) {
 	if err := unix.Statfs(nearest(path), &s); err != nil {
 		return "", failed("statfs", path, err)
 	}
-	switch int64(s.Type) {
+	switch s.Type {
 	case unix.TMPFS_MAGIC:
 		return "tmpfs", nil
 	case unix.RAMFS_MAGIC:

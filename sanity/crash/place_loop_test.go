@@ -12,6 +12,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/sanity/scratch"
@@ -38,6 +39,7 @@ func (onLoop) open(ctx context.Context, dir, name string, machine *host.Host) (p
 	if name == ownPool {
 		config = loop.Config{Directory: filepath.Join(dir, ownPool), SizeBytes: ownBytes, Create: true}
 	}
+	config.Known = identity.Store{Directory: filepath.Join(dir, "state")}
 	return loop.Open(ctx, name, nodeName, config, machine)
 }
 
