@@ -165,6 +165,9 @@ func (p *Pool) report(ctx context.Context) (*group, error) {
 	if len(disks) > 0 && (err != nil || g.missing > 0) {
 		g, err = p.reportFrom(ctx, nil)
 	}
+	if err == nil {
+		err = p.same(g)
+	}
 	if err != nil {
 		return nil, err
 	}

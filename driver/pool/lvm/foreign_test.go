@@ -13,6 +13,7 @@ import (
 func TestForeignVolumesAreLeftAlone(t *testing.T) {
 	volumeGroup(t, 1)
 	c := lvm.Config{VolumeGroup: vg}
+	must(t, open(t, c, host.NewRunner()).Close()) // or it would be another node's group
 	runLVM(t, "lvcreate", "--yes", "--activate", "n", "--zero", "n", "--wipesignatures", "n", "--size", "8m", "--name", "loam.fast.v.a", vg)
 	runLVM(t, "lvcreate", "--yes", "--activate", "n", "--zero", "n", "--wipesignatures", "n", "--size", "8m", "--name", "loam.fast.v.b", "--addtag", "loam.storage/volume=n2/fast/b", vg)
 	runLVM(t, "lvcreate", "--yes", "--zero", "n", "--wipesignatures", "n", "--size", "8m", "--name", "loam.fast.v.c", vg)

@@ -31,6 +31,7 @@ func TestADiskThatIsAwayForAWhile(t *testing.T) {
 		config := lvm.Config{VolumeGroup: vg}
 		if thin {
 			config.ThinPool = "tp"
+			untag(t) // of the thick pool
 			runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "32m", "--name", "tp", vg, legs[0])
 		}
 		p := open(t, config, host.NewRunner()).(pool.Snapshotter)

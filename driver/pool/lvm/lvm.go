@@ -40,7 +40,10 @@ type Pool struct {
 	runner     host.Runner
 	flushDisk  func(path string) error
 	onDisk     metadata.Reader
-	lock       *os.File // nil while only inspected
+	lock       *os.File     // nil while only inspected
+	release    func() error // lets the machine forget the pool when it is told to; nil while only inspected
+
+	id atomic.Pointer[string] // of its identity; nil while it has none, or is only inspected
 
 	seen   sync.Mutex
 	disks  []string // of the group, when it was last seen
@@ -80,6 +83,9 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 	if err := p.check(g); err != nil {
 		return nil, err
 	}
+	if err := p.establish(ctx, g); err != nil {
+		return nil, err
+	}
 	if err := p.mendCutOff(ctx, g); err != nil {
 		return nil, err
 	}
@@ -104,7 +110,7 @@ func Inspect(ctx context.Context, name, node string, c Config, machine *host.Hos
 	if err != nil {
 		return nil, err
 	}
-	g, err := p.look(ctx)
+	g, err := p.lookAndDecide(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +141,14 @@ func (p *Pool) Name() string { return p.name }
 // Close lets another process open the pool. What is attached stays so.
 func (p *Pool) Close() error {
 	p.unwatch()
-	if p.lock == nil {
-		return nil
+	var errs []error
+	if p.release != nil {
+		errs = append(errs, p.release())
 	}
-	return p.lock.Close()
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The

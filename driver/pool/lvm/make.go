@@ -16,9 +16,12 @@ import (
 // are not there yet. What a crash left half made is made whole: disks that were prepared carry a UUID that tells whose
 // they are, and a group has a tag until its thin pool is there, too.
 func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
-	g, err := p.look(ctx)
+	g, err := p.lookAndDecide(ctx)
 	if !p.config.Create {
 		return g, err
+	}
+	if errors.Is(err, errRefused) {
+		return nil, err
 	}
 	if volume.Is(err, volume.Unavailable) {
 		if makeErr := p.makeGroup(ctx); makeErr != nil {

@@ -19,6 +19,7 @@ func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(pat
 type translated struct {
 	from *metadata.VolumeGroup
 	to   *group
+	is   *string // the identity that was found in it
 }
 
 // stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
@@ -62,6 +63,12 @@ func (p *Pool) read(context.Context) (*group, error) {
 		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", p.config.VolumeGroup, vg.Name)
 	case vg != p.lastRead.from:
 		p.lastRead = translated{from: vg, to: groupOf(vg)}
+	}
+	if id := p.id.Load(); id != p.lastRead.is {
+		if err := p.same(p.lastRead.to); err != nil {
+			return nil, err
+		}
+		p.lastRead.is = id
 	}
 	return p.lastRead.to, nil
 }
