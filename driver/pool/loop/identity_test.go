@@ -2,11 +2,16 @@ package loop_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
@@ -50,8 +55,19 @@ func refused(t *testing.T, what, name, node string, c loop.Config, says ...strin
 // writes to its file.
 func tree(t *testing.T, c loop.Config) string {
 	t.Helper()
-	out, _ := exec.Command("find", c.Directory, c.Known.Directory, "-not", "-name", "lock", "-not", "-name", "filesystem", "-printf", "%p %s %T@\n").CombinedOutput()
-	return string(out)
+	var all strings.Builder
+	for _, root := range []string{c.Directory, c.Known.Directory} {
+		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.Name() == "lock" || e.Name() == "filesystem" {
+				return nil
+			}
+			if info, err := e.Info(); err == nil {
+				fmt.Fprintln(&all, path, info.Size(), info.ModTime())
+			}
+			return nil
+		})
+	}
+	return all.String()
 }
 
 func closed(t *testing.T, p *loop.Pool) {
@@ -173,9 +189,22 @@ func TestAFileSystemThatHasShutDownIsNotAnEmptyPool(t *testing.T) {
 		if _, err := p.CreateSnapshot(t.Context(), snapshot); err != nil {
 			t.Fatal(err)
 		}
-		run(t, "python3", "-c", "import fcntl,os,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, b'\\2\\0\\0\\0')", mountPoint) // FS_IOC_SHUTDOWN
+		shutDown(t, mountPoint)
 		isGone(t, fsType+" that has shut down", p)
 		_ = p.Close()
+	}
+}
+
+// shutDown does to a file system what it does itself when it can go on no more.
+func shutDown(t *testing.T, mountPoint string) {
+	t.Helper()
+	const shutdown, noLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN
+	f, err := os.Open(mountPoint)
+	if err == nil {
+		err = errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), shutdown, noLogFlush), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -247,8 +276,11 @@ func TestAReadOnlyFileSystemIsNotHealthy(t *testing.T) {
 		}
 	}
 	run(t, "mount", "-o", "remount,errors=remount-ro", mountPoint)
-	source := run(t, "findmnt", "--noheadings", "--output", "SOURCE", mountPoint)
-	if err := os.WriteFile("/sys/fs/ext4/"+filepath.Base(source)+"/trigger_fs_error", []byte("a test\n"), 0); err != nil {
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountPoint))
+	if err != nil || len(mounts) != 1 {
+		t.Fatal(mounts, err)
+	}
+	if err := os.WriteFile("/sys/fs/ext4/"+filepath.Base(mounts[0].Source)+"/trigger_fs_error", []byte("a test\n"), 0); err != nil {
 		t.Fatal(err)
 	}
 	look("after an error")
@@ -263,9 +295,10 @@ func TestCopiesAndOtherNodesAreRefusedByName(t *testing.T) {
 		device := attach(t, p, "v", false)
 		copied := c
 		copied.Directory = filepath.Join(t.TempDir(), "copy")
-		run(t, "cp", "-a", "--sparse=always", c.Directory, copied.Directory) // while it is mounted, so that both have one UUID
+		run(t, "cp", "-a", c.Directory, copied.Directory) // while it is mounted, so that both have one UUID
 		if size > 0 {
-			run(t, "find", copied.Directory+"/mounted", "-mindepth", "1", "-delete")
+			run(t, "rm", "-r", copied.Directory+"/mounted")
+			run(t, "mkdir", copied.Directory+"/mounted")
 		}
 		refused(t, what+": a copy", "slow", node, copied, `pool "fast"`, "copy")
 		if device != "" {
