@@ -44,8 +44,10 @@ func (s *Server) attach(ctx context.Context, p pool.Pool, v volume.Volume, readO
 // belongs to the device, and it can change only while nobody uses it: InUse otherwise.
 func (s *Server) reattach(ctx context.Context, p pool.Pool, v volume.Volume, readOnly bool, others []use, undo *undo) (volume.Volume, error) {
 	was := v.ReadOnly
-	if was == readOnly {
-		return v, nil
+	if was == readOnly { // what an administrator did to the device is taken back, as far as that can be
+		device, err := p.Attach(ctx, v.ID, readOnly)
+		v.Device = device
+		return v, err
 	}
 	if len(others) > 0 {
 		return v, volume.Errorf(volume.InUse, "volume %q is published %s at %q, and a block volume cannot be %s at another path at the same time",

@@ -71,6 +71,9 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 	if err != nil {
 		return err
 	}
+	if err := v.Usable(); err != nil {
+		return err
+	}
 	if done, err := s.publishedEphemeral(v, r); err != nil || done {
 		return err
 	}
@@ -126,7 +129,7 @@ func (s *Server) parseEphemeral(handle string, attributes map[string]string, r p
 // error is Exists where it is there otherwise, and InUse where it is elsewhere or the target cannot be
 // had.
 func (s *Server) publishedEphemeral(v volume.Volume, r publication) (bool, error) {
-	w, err := s.look(v, r.target)
+	w, err := s.look(v)
 	if err != nil {
 		return false, err
 	}

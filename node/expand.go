@@ -59,6 +59,9 @@ func (s *Server) expand(ctx context.Context, handle string, r expansion) (volume
 	if err != nil {
 		return 0, err
 	}
+	if err := v.Usable(); err != nil {
+		return 0, err
+	}
 	w, err := s.look(v)
 	if err != nil {
 		return 0, err

@@ -19,10 +19,15 @@ func (s *Server) usedAt(v volume.Volume, w view, path string) (use, error) {
 		return use{}, err
 	case !v.Attached():
 		return use{}, missing
+	case v.Fault != "":
+		return use{}, volume.Errorf(volume.NotFound, "%w: %w", missing, v.Usable())
 	}
 	u, mounted, err := w.here(path)
 	if err != nil {
 		return use{}, missing
+	}
+	if mounted && u.other {
+		return use{}, volume.Errorf(volume.NotFound, "%w, but another device of its bytes is: %w", missing, v.Usable())
 	}
 	if mounted {
 		return u, nil

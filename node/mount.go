@@ -40,7 +40,10 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 			return t, made, err
 		}
 	}
-	return t, made, s.machine.Mount(ctx, v.Device, m.target, t, mountOptions(v, t, m))
+	if err := s.machine.Mount(ctx, v.Device, m.target, t, mountOptions(v, t, m)); err != nil {
+		return t, made, err
+	}
+	return t, made, s.confirm(ctx, p, v, m.target)
 }
 
 // noReplay is the option with which a file system is mounted without what is left in its journal.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -20,13 +21,12 @@ type view struct {
 // use is one place where a volume is mounted, or its device bound.
 type use struct {
 	host.Mount
-	block   bool // the device itself is there
-	foreign bool // it is there through another loop device that shows the same bytes
+	block bool // the device itself is there
+	other bool // it is not the volume's device, but one of volume.Volume.Others
 }
 
-// look reads the mount table for v. At the given paths, which are those of a request, it also finds what is
-// mounted from v's bytes through another loop device.
-func (s *Server) look(v volume.Volume, paths ...string) (view, error) {
+// look reads the mount table for v, and for the other devices that show its bytes.
+func (s *Server) look(v volume.Volume) (view, error) {
 	table, err := s.machine.Mounts()
 	if err != nil {
 		return view{}, err
@@ -39,71 +39,59 @@ func (s *Server) look(v volume.Volume, paths ...string) (view, error) {
 		// NotFound would say that the volume does not exist.
 		return view{}, volume.Errorf(volume.Internal, "volume %q is attached as %s, but: %w", v.ID, v.Device, err)
 	}
-	for _, m := range table {
-		block, ours, err := s.shows(m, v.Device, w.device.Number)
+	if w.uses, err = s.usesOf(v.ID, v.Device, w.device.Number, table); err != nil || len(v.Others) == 0 {
+		return w, err
+	}
+	for _, path := range v.Others {
+		device, err := s.machine.Device(path)
+		if volume.Is(err, volume.NotFound) {
+			continue // it went away meanwhile
+		}
 		if err != nil {
 			return view{}, err
 		}
-		if ours {
-			w.uses = append(w.uses, use{Mount: m, block: block})
-		}
-	}
-	for _, path := range paths {
-		foreign, err := s.foreignAt(w, v, path)
+		further, err := s.usesOf(v.ID, path, device.Number, table)
 		if err != nil {
 			return view{}, err
 		}
-		w.uses = append(w.uses, foreign...)
+		for _, u := range further {
+			u.other = true
+			w.uses = append(w.uses, u)
+		}
 	}
+	slices.SortStableFunc(w.uses, func(a, b use) int { return cmp.Compare(slices.Index(table, a.Mount), slices.Index(table, b.Mount)) })
 	return w, nil
 }
 
-// foreignAt returns what is mounted at a path, and elsewhere, from another loop device that shows the bytes
-// of v: an earlier loam let mount(8) make one. It must not be used, and can be taken away as v itself.
-func (s *Server) foreignAt(w view, v volume.Volume, path string) ([]use, error) {
-	m, mounted := w.at(path)
-	if !mounted || !slices.Contains(volume.FSTypes(), volume.FSType(m.FSType)) || slices.ContainsFunc(w.uses, func(u use) bool { return u.Mount == m }) {
-		return nil, nil
-	}
-	number := m.Device
-	if m.FSType == string(volume.Btrfs) {
-		device, err := s.machine.Device(m.Source)
+// usesOf returns where in the table a device of a volume is mounted or bound. A node that was bound for another
+// volume, whose device has gone and whose number this one got, is not one of them.
+func (s *Server) usesOf(id volume.ID, path string, number host.DeviceNumber, table []host.Mount) (uses []use, err error) {
+	for _, m := range table {
+		block, ours, err := s.shows(m, path, number)
 		if err != nil {
-			return nil, nil // as for any other mount that is not the volume's
+			return nil, err
 		}
-		number = device.Number
-	}
-	if shown, err := s.machine.ShownThrough(v.Device, number); err != nil || !shown {
-		return nil, err
-	}
-	var found []use
-	for _, other := range w.table {
-		if other.Device == m.Device {
-			found = append(found, use{Mount: other, foreign: true})
+		if ours && block {
+			owner, err := s.machine.Owner(m.Target)
+			if err != nil {
+				return nil, err
+			}
+			ours = owner == "" || owner == id.String()
+		}
+		if ours {
+			uses = append(uses, use{Mount: m, block: block})
 		}
 	}
-	return found, nil
-}
-
-// refuseForeign says that a use is none of the volume's own device. The kind of its error is InUse.
-func refuseForeign(v volume.Volume, u use) error {
-	if !u.foreign {
-		return nil
-	}
-	return volume.Errorf(volume.InUse, "volume %q is mounted at %q through %s, which is not its own device %s: what is written there may be lost; end what uses it, so that it is unstaged",
-		v.ID, u.Target, u.Source, v.Device)
+	return uses, nil
 }
 
 // shows reports whether a mount shows the file system on a device, or the device itself.
 func (s *Server) shows(m host.Mount, device string, number host.DeviceNumber) (block, ours bool, err error) {
-	switch m.FSType {
-	case "devtmpfs", "tmpfs": // what a bound device node lies on; the path leads to the device
-		if m.Root == "/" {
-			return false, false, nil
-		}
+	switch {
+	case m.IsNode(): // the path leads to the device
 		ours, err = s.leadsTo(m.Target, number, path.Base(m.Root) == path.Base(device))
 		return true, ours, err
-	case string(volume.Btrfs): // has a device number of its own, which is none of a device
+	case m.FSType == string(volume.Btrfs): // has a device number of its own, which is none of a device
 		ours, err = s.leadsTo(m.Source, number, m.Source == device)
 		return false, ours, err
 	default:

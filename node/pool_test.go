@@ -12,6 +12,7 @@ import (
 type watchedPool struct {
 	*memory.Pool
 	machine *machine
+	seen    func(*volume.Volume) // changes what Get answers, as somebody who is at the devices does; or nil
 }
 
 func (p *watchedPool) step(method string, do func() error) error {
@@ -26,6 +27,9 @@ func (p *watchedPool) step(method string, do func() error) error {
 
 func (p *watchedPool) Get(ctx context.Context, id volume.ID) (v volume.Volume, err error) {
 	err = p.step("Get", func() error { v, err = p.Pool.Get(ctx, id); return err })
+	if p.seen != nil {
+		p.seen(&v)
+	}
 	return v, err
 }
 

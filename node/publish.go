@@ -75,7 +75,10 @@ func (s *Server) publish(ctx context.Context, handle string, r publication) erro
 	if r.staging == "" {
 		return volume.Errorf(volume.InUse, "staging_target_path is missing: volume %q is staged before it is published", v.ID)
 	}
-	w, err := s.look(v, r.staging, r.target)
+	if err := v.Usable(); err != nil {
+		return err
+	}
+	w, err := s.look(v)
 	if err != nil {
 		return err
 	}
@@ -101,9 +104,6 @@ func publishedAt(v volume.Volume, w view, r publication) (bool, error) {
 	if err != nil || !mounted {
 		return false, err
 	}
-	if err := refuseForeign(v, u); err != nil {
-		return false, err
-	}
 	readOnly := u.ReadOnly
 	if u.block {
 		readOnly = v.ReadOnly
@@ -127,8 +127,6 @@ func (s *Server) publishMount(ctx context.Context, v volume.Volume, w view, r pu
 		return err
 	case !staged:
 		return notStaged(v, r.staging)
-	case u.foreign:
-		return refuseForeign(v, u)
 	case u.block:
 		return volume.Errorf(volume.InUse, "volume %q is at %q as a block device and cannot be mounted", v.ID, r.staging)
 	case r.access.FSType != "" && string(r.access.FSType) != u.FSType:
@@ -177,7 +175,13 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 		return err
 	}
 	undo.add("unmounting "+r.target, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.target) })
-	return s.machine.Bind(ctx, v.Device, r.target, false)
+	if err := s.machine.SetOwner(r.target, v.ID.String()); err != nil {
+		return err
+	}
+	if err := s.machine.Bind(ctx, v.Device, r.target, false); err != nil {
+		return err
+	}
+	return s.confirm(ctx, p, v, r.target)
 }
 
 // markPublished marks a volume whose device is at a target, or about to be, where staging it did not: it was staged

@@ -32,7 +32,10 @@ func (s *Server) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.look(v, r.path)
+	if err := v.Usable(); err != nil {
+		return nil, err
+	}
+	w, err := s.look(v)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +157,6 @@ func (s *Server) stagedAt(v volume.Volume, w view, r staging) (bool, error) {
 		return false, volume.Errorf(volume.InUse, "volume %q is mounted at %q already: unstage it there first", v.ID, w.uses[0].Target)
 	case !mounted:
 		return false, nil
-	case u.foreign:
-		return false, refuseForeign(v, u)
 	case u.block:
 		return false, volume.Errorf(volume.Exists, "volume %q is at %q as a block device, not as a file system", v.ID, r.path)
 	case u.ReadOnly != r.readOnly():

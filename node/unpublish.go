@@ -34,17 +34,20 @@ func (s *Server) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublish
 func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 	p, v, err := s.find(ctx, handle)
 	if volume.Is(err, volume.NotFound) {
-		return s.nothingAt(path, err)
+		return s.nothingAt(ctx, handle, path, err)
 	}
 	if err != nil {
 		return err
 	}
-	w, err := s.look(v, path)
+	w, err := s.look(v)
 	if err != nil {
 		return err
 	}
 	u, there, err := w.here(path)
 	if err != nil {
+		if stale, failed := s.unmountStale(ctx, w, v.ID.String(), path); failed != nil || stale {
+			return failed
+		}
 		return err
 	}
 	if there && u.block {

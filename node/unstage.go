@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -35,7 +36,7 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolu
 	v, err := p.Get(ctx, id)
 	switch {
 	case volume.Is(err, volume.NotFound):
-		err = s.nothingAt(path, err)
+		err = s.nothingAt(ctx, req.GetVolumeId(), path, err)
 	case err == nil:
 		err = s.unstage(ctx, p, v, path)
 	}
@@ -46,12 +47,13 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolu
 }
 
 func (s *Server) unstage(ctx context.Context, p pool.Pool, v volume.Volume, path string) error {
-	w, err := s.look(v, path)
+	w, err := s.look(v)
 	if err != nil {
 		return err
 	}
 	_, mounted, err := w.here(path)
-	others := w.elsewhere(path)
+	// Where another device of its bytes is mounted, which is nothing that could be unpublished, Detach says so.
+	others := slices.DeleteFunc(w.elsewhere(path), func(u use) bool { return u.other })
 	switch {
 	case err != nil:
 		// Not "fine, it is not staged": the orchestrator removes the directory then.
@@ -78,13 +80,22 @@ func (s *Server) unmount(ctx context.Context, w view, path string) error {
 }
 
 // nothingAt returns nil if nothing is mounted at a path: a volume that does not exist is then not
-// there, which is all that was asked. Otherwise it returns err, that the volume does not exist.
-func (s *Server) nothingAt(path string, err error) error {
+// there, which is all that was asked. A device node that is noted to be bound there for it is taken away. Otherwise
+// it returns err, that the volume does not exist.
+func (s *Server) nothingAt(ctx context.Context, handle, path string, err error) error {
 	table, failed := s.machine.Mounts()
 	if failed != nil {
 		return failed
 	}
-	if m, mounted := (view{table: table}).at(path); mounted {
+	w := view{table: table}
+	if m, mounted := w.at(path); mounted {
+		owner, failed := s.machine.Owner(path)
+		if failed != nil {
+			return failed
+		}
+		if owner == handle && m.IsNode() {
+			return s.machine.Unmount(ctx, path)
+		}
 		return volume.Errorf(volume.KindOf(err), "%w; at %q %s (%s) is mounted, and is left there", err, path, m.Source, m.FSType)
 	}
 	return nil

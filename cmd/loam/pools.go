@@ -19,6 +19,7 @@ type poolRow struct {
 	LargestBytes volume.Size `json:"largestBytes"`
 	Healthy      bool        `json:"healthy"`
 	Message      string      `json:"message,omitempty"`
+	BlockBytes   volume.Size `json:"blockBytes,omitempty"` // of a logical block of a new volume that is no copy
 }
 
 func poolsCommand() *cobra.Command {
@@ -30,7 +31,7 @@ func poolsCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			return []poolRow{{s.Pool, s.TotalBytes, s.FreeBytes, s.LargestBytes, s.Healthy, s.Message}}, nil
+			return []poolRow{{s.Pool, s.TotalBytes, s.FreeBytes, s.LargestBytes, s.Healthy, s.Message, s.BlockBytes}}, nil
 		},
 		line: func(r poolRow) string {
 			return columns(r.Pool, r.TotalBytes, r.FreeBytes, r.LargestBytes, r.Healthy, r.Message)

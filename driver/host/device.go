@@ -34,9 +34,9 @@ func (h *Host) Device(path string) (Device, error) {
 	return Device{Number: number, SizeBytes: volume.Size(sectors * sectorBytes)}, nil
 }
 
-// notMounted says whether a device is mounted, or its node is bind-mounted at another path: then it is of no use
-// to wait for it. The kind of its error is InUse.
-func (h *Host) notMounted(device string) error {
+// notMounted says whether a device is mounted, or its node bound for its owner at another path: then it is of no
+// use to wait for it. The kind of its error is InUse.
+func (h *Host) notMounted(device, owner string) error {
 	d, err := h.Device(device)
 	if volume.Is(err, volume.NotFound) {
 		return nil
@@ -52,14 +52,8 @@ func (h *Host) notMounted(device string) error {
 		if m.Device == d.Number || m.Source == device { // a btrfs has no device of its own
 			return volume.Errorf(volume.InUse, "device %s is mounted at %q: unmount it there first", device, m.Target)
 		}
-		if m.FSType != "devtmpfs" && m.FSType != "tmpfs" || m.Root == "/" {
-			continue
-		}
-		if bound, err := h.Device(m.Target); err == nil && bound.Number == d.Number {
-			return volume.Errorf(volume.InUse, "device %s is bound at %q: unmount it there first", device, m.Target)
-		}
 	}
-	return nil
+	return h.notBound(device, d.Number, mounts, owner)
 }
 
 // Claim opens the device with O_EXCL, which for a block device means: nobody else does, and nobody
@@ -76,7 +70,7 @@ func (h *Host) Claim(device string) (release func(), err error) {
 	if err := lockDevice(context.Background(), f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if err := notUsedThrough(device); err != nil {
+	if err := h.notUsedThrough(device); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() { _ = f.Close() }, nil // it was only read

@@ -64,7 +64,7 @@ func device(t *testing.T, size volume.Size) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := h.DetachLoop(context.Background(), path, identity); err != nil {
+		if err := h.DetachLoop(context.Background(), path, identity, ""); err != nil {
 			t.Error(err)
 		}
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,8 +53,13 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, block
 	} else if info.Size()%int64(blockBytes) != 0 {
 		return "", volume.Errorf(volume.Invalid, "%q has %d bytes, which is no multiple of its logical blocks of %d: a device would be without its end", file, info.Size(), int64(blockBytes))
 	}
+	table, err := h.Mounts()
+	if err != nil {
+		return "", err
+	}
+	bound := boundNodes(table)
 	err = again(ctx, func() error {
-		device, err = configureLoop(backing, readOnly, mode, blockBytes)
+		device, err = configureLoop(backing, readOnly, mode, blockBytes, bound)
 		return err
 	}, unix.EBUSY, unix.ENXIO)
 	if err != nil {
@@ -66,13 +70,9 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, block
 
 // configureLoop takes a free device. EBUSY means that somebody else was quicker, and ENXIO that they are
 // just giving it back.
-func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.Size) (path string, err error) {
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.Size, bound map[DeviceNumber][]string) (path string, err error) {
+	number, err := freeLoop(bound)
 	if err != nil {
-		return "", err
-	}
-	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-	if err := errors.Join(err, control.Close()); err != nil {
 		return "", err
 	}
 	path = fmt.Sprintf("/dev/loop%d", number)
@@ -89,108 +89,62 @@ func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.
 	if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
 		return "", err
 	}
-	if err = settleLoop(device, readOnly); err != nil {
+	if err = errors.Join(checkLoop(device, backing, readOnly, blockBytes), settleLoop(device, readOnly)); err != nil {
 		_ = unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0) // it was not handed out yet
 	}
 	return path, err
 }
 
-// SettleLoop makes a loop device that is attached for writing take writes, in case the process that
-// attached it did not come to that.
-func (h *Host) SettleLoop(device string, readOnly bool) error {
-	f, err := os.OpenFile(device, os.O_RDONLY, 0)
+// freeLoop returns the number of a device that has no file, and whose node is bound nowhere: where it is, whoever
+// was given it still has a way to it.
+func freeLoop(bound map[DeviceNumber][]string) (number int, err error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return failed("open", device, err)
+		return 0, err
 	}
-	return errors.Join(failed("set up", device, settleLoop(f, readOnly)), f.Close())
+	defer func() { err = errors.Join(err, control.Close()) }()
+	fd := int(control.Fd())
+	number, err = unix.IoctlRetInt(fd, unix.LOOP_CTL_GET_FREE) // the least
+	for err == nil && len(bound[DeviceNumber{Major: loopMajor, Minor: uint32(number)}]) > 0 {
+		number, err = nextFreeLoop(fd, number)
+	}
+	return number, err
 }
 
-// settleLoop takes back an administrator's blockdev --setro, which outlives the use of a device. What
-// AttachLoop makes read-only is so by LO_FLAGS_READ_ONLY, which does not.
-func settleLoop(device *os.File, readOnly bool) error {
-	if readOnly {
-		return nil
-	}
-	return ioctlWritable(device)
-}
-
-// DetachLoop takes the loop device away from its file. Nil where it has another file or none by now.
-// InUse while it is mounted or open, or its node is bound somewhere: there the next file that gets the
-// device would appear.
-func (h *Host) DetachLoop(ctx context.Context, device string, file FileID) error {
-	if err := h.notMounted(device); err != nil {
-		return err
-	}
-	err := again(ctx, func() error { return clearLoop(device, file) }, unix.EBUSY)
-	if errors.Is(err, unix.EBUSY) {
-		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
-	}
-	return failed("detach", device, err)
-}
-
-// clearLoop returns EBUSY while somebody else has the device open. The kernel would then detach it
-// when that somebody closes it, and until then the caller would believe it gone.
-func clearLoop(path string, file FileID) (err error) {
-	device, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0)
-	if errors.Is(err, unix.ENXIO) || isNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, device.Close()) }()
-	fd := int(device.Fd())
-	info, err := unix.IoctlLoopGetStatus64(fd)
-	if errors.Is(err, unix.ENXIO) || (err == nil && fileOf(info) != file) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := ioctlWritable(device); err != nil { // for who gets it next
-		return err
-	}
-	if err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0); err != nil && !errors.Is(err, unix.ENXIO) {
-		return err
-	}
-	// Still there: it is open elsewhere, and the kernel has made a note to detach it later.
-	info, err = unix.IoctlLoopGetStatus64(fd)
-	if errors.Is(err, unix.ENXIO) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	info.Flags &^= unix.LO_FLAGS_AUTOCLEAR
-	if err := unix.IoctlLoopSetStatus64(fd, info); err != nil {
-		return err
-	}
-	return unix.EBUSY
-}
-
-// GrowLoop makes the device as large as its file is now.
-func (h *Host) GrowLoop(device string) error {
-	f, err := os.OpenFile(device, os.O_RDONLY, 0)
-	if err != nil {
-		return failed("open", device, err)
-	}
-	err = unix.IoctlSetInt(int(f.Fd()), unix.LOOP_SET_CAPACITY, 0)
-	return errors.Join(failed("grow", device, err), f.Close())
-}
-
-// again calls do while it fails with one of the given errors and patience lasts.
-func again(ctx context.Context, do func() error, with ...error) error {
-	ctx, cancel := context.WithTimeout(ctx, loopPatience)
-	defer cancel()
-	for pause := loopPause; ; pause = min(2*pause, 100*time.Millisecond) {
-		err := do()
-		if !slices.ContainsFunc(with, func(w error) bool { return errors.Is(err, w) }) {
-			return err
+// nextFreeLoop returns the next number after the given one of a device that has no file, and makes that device
+// where it is not there.
+func nextFreeLoop(control, after int) (int, error) {
+	for number := after + 1; ; number++ {
+		if unix.Access(fmt.Sprintf("/sys/block/loop%d/loop", number), unix.F_OK) == nil { // it has a file
+			continue
 		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
+		if err := unix.IoctlSetInt(control, unix.LOOP_CTL_ADD, number); err != nil && !errors.Is(err, unix.EEXIST) {
+			return 0, err
 		}
+		return number, nil
 	}
+}
+
+// loopMajor is the major number of loop devices (Documentation/admin-guide/devices.txt).
+const loopMajor = 7
+
+// checkLoop says whether the kernel has set up a device as it was asked to.
+func checkLoop(device, backing *os.File, readOnly bool, blockBytes volume.Size) error {
+	l, err := loopStatus(device)
+	if err != nil {
+		return err
+	}
+	var file, node unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(backing.Fd()), &file), unix.Fstat(int(device.Fd()), &node)); err != nil {
+		return err
+	}
+	switch why := l.Differs(volume.Size(file.Size), blockBytes); {
+	case why != "":
+		return fmt.Errorf("the kernel has set up %s otherwise than asked: %s", device.Name(), why)
+	case l.File != FileID{Device: file.Dev, Inode: file.Ino} || l.ReadOnly != readOnly:
+		return fmt.Errorf("the kernel has given %s another file, or is not asked read-only %t", device.Name(), readOnly)
+	case device.Name() != fmt.Sprintf("/dev/loop%d", unix.Minor(node.Rdev)) || unix.Major(node.Rdev) != loopMajor:
+		return fmt.Errorf("%s is not the node of that device: it is that of device %d:%d", device.Name(), unix.Major(node.Rdev), unix.Minor(node.Rdev))
+	}
+	return nil
 }

@@ -2,6 +2,8 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -24,46 +26,69 @@ func Identify(path string) (FileID, volume.Size, error) {
 	return FileID{Device: s.Dev, Inode: s.Ino}, volume.Size(s.Size), nil
 }
 
-// Loop is a loop device that has a file.
+// Loop is a loop device that has a file, as the kernel says it is set up (loop(4), LOOP_GET_STATUS64).
 type Loop struct {
-	Device   string // path of its node
-	File     FileID
-	ReadOnly bool
+	Device     string // path of its node
+	File       FileID
+	Below      DeviceNumber // the block device that File is the node of; zero for a file with bytes
+	ReadOnly   bool
+	Partitions bool // the kernel looks for partitions on it and makes devices of them (LO_FLAGS_PARTSCAN)
+	Autoclear  bool // it goes when nobody has it open any more: made by mount(8), or detached while it was open
+
+	Offset     volume.Size // where it begins in the file
+	LimitBytes volume.Size // how much of the file it shows at most; 0: all
+	SizeBytes  volume.Size
+	BlockBytes volume.Size // of a logical block
 }
 
-// Loops returns the loop devices of this machine that have a file, by that file. The kernel names the
-// file by device and inode; its path may since have changed, or mean another file here. A file that does
-// not answer is left out, and who then asks for it with Identify hears so.
-func (h *Host) Loops() (map[FileID]Loop, error) {
-	loops := map[FileID]Loop{}
-	_, err := eachLoop(func(l Loop) bool {
-		loops[l.File] = l
-		return true
-	})
-	return loops, err
+// Differs says how a device is set up otherwise than AttachLoop does it for a file of so many bytes; empty where it
+// is not. Smaller than its file it may be, while an expansion of it is not complete. Autoclear is no difference:
+// SettleLoop takes it back.
+func (l Loop) Differs(fileBytes, blockBytes volume.Size) string {
+	switch {
+	case l.Offset != 0:
+		return fmt.Sprintf("it begins at byte %d of the file", int64(l.Offset))
+	case l.LimitBytes != 0:
+		return fmt.Sprintf("it shows at most %d bytes of the file", int64(l.LimitBytes))
+	case l.Partitions:
+		return "the kernel makes devices of the partitions on it"
+	case l.BlockBytes != blockBytes:
+		return fmt.Sprintf("it has logical blocks of %d bytes and not of %d", int64(l.BlockBytes), int64(blockBytes))
+	case l.SizeBytes > fileBytes:
+		return fmt.Sprintf("it has %d bytes and its file only %d", int64(l.SizeBytes), int64(fileBytes))
+	}
+	return ""
 }
 
-// LoopOf returns the loop device of a file that Identify has found at path, and whether there is one.
-func (h *Host) LoopOf(path string, file FileID) (found Loop, ok bool, err error) {
-	silent, err := eachLoop(func(l Loop) bool {
+// Loops returns the loop devices of this machine that have a file. The kernel names the file by device and inode;
+// its path may since have changed, or mean another file here. A file that does not answer is left out, and who then
+// asks for it with Identify hears so.
+func (h *Host) Loops() (all []Loop, err error) {
+	_, err = eachLoop(func(l Loop) { all = append(all, l) })
+	return all, err
+}
+
+// LoopsOf returns the loop devices of a file that Identify has found at path, mostly one, and more where somebody
+// else has made further ones; and all of the machine, as Loops does.
+func (h *Host) LoopsOf(path string, file FileID) (found, all []Loop, err error) {
+	silent, err := eachLoop(func(l Loop) {
+		all = append(all, l)
 		if l.File == file {
-			found, ok = l, true
+			found = append(found, l)
 		}
-		return !ok
 	})
-	if err != nil || ok || silent == nil {
-		return found, ok, err
+	if err != nil || silent == nil {
+		return found, all, err
 	}
 	// The kernel asks the file of a device as Identify does: while this one answers, the device has another.
 	if now, _, err := Identify(path); err != nil || now != file {
-		return Loop{}, false, silent
+		return nil, nil, silent
 	}
-	return Loop{}, false, nil
+	return found, all, nil
 }
 
-// eachLoop calls visit for each loop device that has a file, until it returns false. A device whose file
-// does not answer, such as one on an xfs that has shut down, is passed over: that is the error silent.
-func eachLoop(visit func(Loop) bool) (silent, err error) {
+// eachLoop calls visit for each loop device that has a file. A device whose file does not answer, such as one on an xfs that has shut down, is passed over: that is the error silent.
+func eachLoop(visit func(Loop)) (silent, err error) {
 	entries, err := os.ReadDir("/sys/block")
 	if err != nil {
 		return nil, volume.Errorf(volume.Internal, "list the block devices: %w", err)
@@ -85,13 +110,14 @@ func eachLoop(visit func(Loop) bool) (silent, err error) {
 		if err != nil {
 			return silent, failed("look at", "/dev/"+name, err)
 		}
-		if bound && !visit(l) {
-			return silent, nil
+		if bound {
+			visit(l)
 		}
 	}
 	return silent, nil
 }
 
+// readLoop reports false for a device that has no file.
 func readLoop(path string) (l Loop, bound bool, err error) {
 	device, err := os.OpenFile(path, os.O_RDONLY, 0)
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, fs.ErrNotExist) {
@@ -101,14 +127,35 @@ func readLoop(path string) (l Loop, bound bool, err error) {
 		return Loop{}, false, err
 	}
 	defer func() { err = errors.Join(err, device.Close()) }()
-	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+	l, err = loopStatus(device)
 	if errors.Is(err, unix.ENXIO) {
 		return Loop{}, false, nil
 	}
+	return l, err == nil, err
+}
+
+// loopStatus asks an open loop device how it is set up. ENXIO means that it has no file.
+func loopStatus(device *os.File) (Loop, error) {
+	fd := int(device.Fd())
+	info, err := unix.IoctlLoopGetStatus64(fd)
 	if err != nil {
-		return Loop{}, false, err
+		return Loop{}, err
 	}
-	return Loop{Device: path, File: fileOf(info), ReadOnly: info.Flags&unix.LO_FLAGS_READ_ONLY != 0}, true, nil
+	l := Loop{
+		Device: device.Name(), File: fileOf(info), Offset: volume.Size(info.Offset), LimitBytes: volume.Size(info.Sizelimit),
+		ReadOnly: info.Flags&unix.LO_FLAGS_READ_ONLY != 0, Partitions: info.Flags&unix.LO_FLAGS_PARTSCAN != 0, Autoclear: info.Flags&unix.LO_FLAGS_AUTOCLEAR != 0,
+	}
+	if info.Rdevice != 0 {
+		l.Below = DeviceNumber{Major: unix.Major(info.Rdevice), Minor: unix.Minor(info.Rdevice)}
+	}
+	block, err := unix.IoctlGetInt(fd, unix.BLKSSZGET)
+	if err != nil {
+		return l, err
+	}
+	l.BlockBytes = volume.Size(block)
+	end, err := device.Seek(0, io.SeekEnd)
+	l.SizeBytes = volume.Size(end)
+	return l, err
 }
 
 // isSilent tells the errors of a file system that is gone from those of the device.

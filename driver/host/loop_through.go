@@ -2,9 +2,7 @@ package host
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -12,31 +10,37 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// ShownThrough reports whether a block device shows bytes of another one, or the file of another one,
-// through loop devices: mount(8) makes such a one for its option "loop", and an administrator with losetup.
-func (h *Host) ShownThrough(device string, other DeviceNumber) (bool, error) {
-	above, err := loopsAbove(device)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(above, func(l loopNode) bool { return l.number == other }), nil
-}
-
 // notUsedThrough says whether bytes of a device are in use through another loop device, wherever that is
 // mounted: the kernel takes the two for two file systems. The kind of its error is InUse.
-func notUsedThrough(device string) error {
-	above, err := loopsAbove(device)
+func (h *Host) notUsedThrough(device string) error {
+	all, err := h.Loops()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	others, err := h.loopsAbove(device, all)
 	if err != nil {
 		return err
 	}
-	for _, l := range above {
-		f, err := os.OpenFile(l.path, os.O_RDONLY|unix.O_EXCL, 0)
+	if i := slices.IndexFunc(all, func(l Loop) bool { return l.Device == device }); i >= 0 {
+		for _, l := range all {
+			if l.File != all[i].File || l.Device == device {
+				continue
+			}
+			above, err := h.loopsAbove(l.Device, all)
+			if err != nil && !volume.Is(err, volume.NotFound) {
+				return err
+			}
+			others = append(append(others, l), above...)
+		}
+	}
+	for _, l := range others {
+		f, err := os.OpenFile(l.Device, os.O_RDONLY|unix.O_EXCL, 0)
 		switch {
 		case errors.Is(err, unix.EBUSY):
-			return volume.Errorf(volume.InUse, "device %q is in use through %s as well, which shows the same bytes: unmount that one, and take it away (losetup --detach %[2]s)", device, l.path)
+			return volume.Errorf(volume.InUse, "device %q is in use through %s as well, which shows the same bytes: unmount that one, and take it away (losetup --detach %[2]s)", device, l.Device)
 		case errors.Is(err, unix.ENXIO), isNotExist(err): // it went away meanwhile
 		case err != nil:
-			return failed("look at", l.path, err)
+			return failed("look at", l.Device, err)
 		default:
 			_ = f.Close() // it was not even read
 		}
@@ -44,81 +48,44 @@ func notUsedThrough(device string) error {
 	return nil
 }
 
-// loopNode is a loop device and what it shows.
-type loopNode struct {
-	path   string
-	number DeviceNumber
-	file   FileID
-	of     uint64 // number of the block device that the file is, 0 where it is none
-}
-
-// loopsAbove returns the loop devices, other than a block device itself, that show bytes of it: those of its
-// file where it is a loop device, those of it, and of those.
-func loopsAbove(device string) ([]loopNode, error) {
-	var stat unix.Stat_t
-	if err := unix.Stat(device, &stat); err != nil {
-		return nil, failed("look at", device, err)
-	}
-	all, err := loopNodes()
+// MountedAbove returns which of the loop devices are mounted and lie above a block device, as mount(8) makes them of
+// a device with the option "loop": what is written through them is seen by nobody who looks at the device. Others
+// than mounted ones are no harm; the kubelet makes one of each block volume, to know its device by.
+func (h *Host) MountedAbove(device string, loops []Loop) (mounted []string, err error) {
+	above, err := h.loopsAbove(device, loops)
 	if err != nil {
 		return nil, err
 	}
-	self := DeviceNumber{Major: unix.Major(stat.Rdev), Minor: unix.Minor(stat.Rdev)}
-	files, numbers, above := map[FileID]bool{}, map[DeviceNumber]bool{self: true}, []loopNode{}
-	if i := slices.IndexFunc(all, func(l loopNode) bool { return l.number == self }); i >= 0 {
-		files[all[i].file] = true
-		all = slices.Delete(all, i, i+1)
+	for _, l := range above {
+		_, is, err := h.MountPoint(l.Device)
+		if err != nil && !is && !volume.Is(err, volume.NotFound) { // NotFound: it went away meanwhile
+			return nil, err
+		}
+		if is { // also where another mount lies over it
+			mounted = append(mounted, l.Device)
+		}
 	}
-	for more := true; more; {
-		more = false
-		all = slices.DeleteFunc(all, func(l loopNode) bool {
-			below := DeviceNumber{Major: unix.Major(l.of), Minor: unix.Minor(l.of)}
-			if !files[l.file] && (l.of == 0 || !numbers[below]) {
+	return mounted, nil
+}
+
+// loopsAbove returns which of the loop devices have a block device as their file, or one that has.
+func (h *Host) loopsAbove(device string, loops []Loop) (found []Loop, err error) {
+	loops = slices.DeleteFunc(slices.Clone(loops), func(l Loop) bool { return l.Below == DeviceNumber{} })
+	for below := []string{device}; len(below) > 0 && len(loops) > 0; below = below[1:] {
+		d, err := h.Device(below[0])
+		if volume.Is(err, volume.NotFound) && below[0] != device {
+			continue // it went away meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		loops = slices.DeleteFunc(loops, func(l Loop) bool {
+			if l.Below != d.Number {
 				return false
 			}
-			numbers[l.number], more = true, true
-			above = append(above, l)
+			found, below = append(found, l), append(below, l.Device)
 			return true
 		})
 	}
-	return above, nil
-}
-
-// loopNodes reads all loop devices that have a file. One whose file does not answer is left out: it is not
-// the file of a device that does.
-func loopNodes() (all []loopNode, err error) {
-	folders, err := filepath.Glob("/sys/block/loop*/loop")
-	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "list the loop devices: %w", err)
-	}
-	for _, folder := range folders {
-		path := "/dev/" + filepath.Base(filepath.Dir(folder))
-		l, err := readLoopNode(path)
-		switch {
-		case err == nil:
-			all = append(all, l)
-		case errors.Is(err, unix.ENXIO), errors.Is(err, fs.ErrNotExist), isSilent(err):
-		default:
-			return nil, failed("look at", path, err)
-		}
-	}
-	return all, nil
-}
-
-func readLoopNode(path string) (l loopNode, err error) {
-	device, err := os.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return l, err
-	}
-	defer func() { err = errors.Join(err, device.Close()) }()
-	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
-	if err != nil {
-		return l, err
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
-		return l, err
-	}
-	number := DeviceNumber{Major: unix.Major(stat.Rdev), Minor: unix.Minor(stat.Rdev)}
-	return loopNode{path: path, number: number, file: fileOf(info), of: info.Rdevice}, nil
+	return found, nil
 }

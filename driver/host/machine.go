@@ -39,6 +39,13 @@ type Machine interface {
 	// asked: in one step, so that it is never there for writing first.
 	Bind(ctx context.Context, source, target string, readOnly bool) error
 
+	// SetOwner notes on the empty file at target whose device node is going to be bound there, durably or not at
+	// all where its file system keeps no extended attributes.
+	SetOwner(target, owner string) error
+
+	// Owner returns what SetOwner noted, also while a device node is bound there; empty where nothing was.
+	Owner(target string) (string, error)
+
 	// Unmount takes away what is mounted on target; nothing mounted there is nil. InUse while busy.
 	Unmount(ctx context.Context, target string) error
 
@@ -55,10 +62,6 @@ type Machine interface {
 	// Claim opens the device exclusively (O_EXCL) until release is called, Busy if a mount or a mkfs
 	// holds it. InUse if what is on it is mounted through another loop device.
 	Claim(device string) (release func(), err error)
-
-	// ShownThrough reports whether the device of that number shows bytes of the device, or of its
-	// file, as a loop device of either does.
-	ShownThrough(device string, other DeviceNumber) (bool, error)
 }
 
 // Signature is what Probe found on a device.

@@ -45,9 +45,9 @@ func (h *Host) MappedDevices() (map[string]Mapped, error) {
 	return devices, nil
 }
 
-// NotHeld says whether nobody has the device mounted, claimed, or its node bound at another path. The
+// NotHeld says whether nobody has the device mounted, claimed, or its node bound for its owner at another path. The
 // kind of its error is InUse.
-func (h *Host) NotHeld(device string) error {
+func (h *Host) NotHeld(device, owner string) error {
 	release, err := h.Claim(device)
 	if volume.Is(err, volume.Busy) {
 		return volume.Errorf(volume.InUse, "device %s is held by a mount or another process: unmount it first", device)
@@ -56,7 +56,7 @@ func (h *Host) NotHeld(device string) error {
 		return err
 	}
 	release()
-	return h.notMounted(device)
+	return h.notMounted(device, owner)
 }
 
 // FlushDevice has a block device write out what it caches. Reading rights are enough for that.

@@ -37,14 +37,14 @@ func TestWipeMakesZerosOfThatAndNoMore(t *testing.T) {
 		t.Error(err)
 	}
 	h := host.New(host.NewRunner())
-	if err := h.NotHeld(path); err != nil {
+	if err := h.NotHeld(path, ""); err != nil {
 		t.Error(err)
 	}
 	release, err := h.Claim(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.NotHeld(path); !volume.Is(err, volume.InUse) {
+	if err := h.NotHeld(path, ""); !volume.Is(err, volume.InUse) {
 		t.Errorf("a device that is claimed: %v", err)
 	}
 	release()

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -73,6 +74,23 @@ type Volume struct {
 	ReadOnly   bool   // the device refuses writes
 	Unwiped    bool   // what its user has not written need not read as zeros, but at both ends
 	BlockBytes Size   // logical block size of its device in bytes, the same at each use; 0: not recorded
+
+	Others []string // paths of further block devices of the same bytes, which somebody else has made
+	Fault  string   // how Device is not as its pool makes it; empty: it is
+}
+
+// Usable says whether the volume may be handed out, or written to by its pool. Two devices of the same bytes know
+// nothing of what is written through the other, so a file system that is mounted of one of them is lost when it
+// is of the other too; and a device that was changed may show other bytes. The kind of its error is InUse.
+func (v Volume) Usable() error {
+	switch {
+	case v.Fault != "":
+		return Errorf(InUse, "volume %s is attached as %s, but %s: end what uses it, and detach it", quoted(v.ID), v.Device, v.Fault)
+	case len(v.Others) > 0:
+		return Errorf(InUse, "volume %s is attached as %s, and its bytes are shown through %s as well, which is not its own device: unmount and detach that one",
+			quoted(v.ID), v.Device, strings.Join(v.Others, ", "))
+	}
+	return nil
 }
 
 // Mountable says whether the file system that may be on v can be mounted: not where a user has had the device itself

@@ -7,6 +7,7 @@ type PoolStatus struct {
 	FreeBytes    Size   // what new volumes may still take, reserve and promises already made kept back
 	LargestBytes Size   // the largest volume that could be made now
 	LeastBytes   Size   // the smallest volume that can be made
+	BlockBytes   Size   // logical block size of a new volume that is no copy; 0 where the pool does not say
 	Healthy      bool
 	Message      string // why it is not healthy, or what is worth knowing
 }

@@ -99,16 +99,6 @@ func (m *Machine) claim(device string) (release func(), err error) {
 	}, nil
 }
 
-// ShownThrough finds none: there are no loop devices here.
-func (m *Machine) ShownThrough(device string, _ host.DeviceNumber) (bool, error) {
-	return false, m.step("ShownThrough", device, func() error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		_, err := m.device(device)
-		return err
-	})
-}
-
 // exclusive runs a method that writes to a device which nobody else may have open.
 func (m *Machine) exclusive(method, device string, do func(path string) error) error {
 	return m.step(method, device, func() error {

@@ -160,6 +160,50 @@ func (m *Machine) clone(source string) (*mounted, error) {
 	return &above, nil
 }
 
+// SetOwner notes whose device is going to be bound on a file.
+func (m *Machine) SetOwner(target, owner string) error {
+	return m.step("SetOwner", target, func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if _, err := os.Lstat(target); err != nil {
+			return volume.Errorf(volume.NotFound, "note the owner on %q: %w", target, err)
+		}
+		m.owners[target] = owner
+		return nil
+	})
+}
+
+// Owner returns what SetOwner noted. The note goes with the file.
+func (m *Machine) Owner(target string) (owner string, err error) {
+	err = m.step("Owner", target, func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if info, err := os.Lstat(target); err != nil || !info.Mode().IsRegular() {
+			delete(m.owners, target)
+		}
+		owner = m.owners[target]
+		return nil
+	})
+	return owner, err
+}
+
+// Renumber is what happens where the device of one file has gone, and that of another has got its number: what
+// is bound of the first shows the second, and the mount table says nothing of it.
+func (m *Machine) Renumber(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.device(to)
+	if err != nil {
+		return err
+	}
+	for _, at := range m.mounts {
+		if at.device == from && at.FSType == devFS {
+			at.device, at.shows, at.Root = to, d.Number, "/"+path.Base(to)
+		}
+	}
+	return nil
+}
+
 // Unmount takes the last mount away.
 func (m *Machine) Unmount(_ context.Context, target string) error {
 	return m.step("Unmount", target, func() error {

@@ -115,6 +115,36 @@ var mountTests = []suiteTest{
 }
 
 var bindTests = []suiteTest{
+	{"is for whom it is noted to be, also when a device is bound over the note", func(e *env) {
+		device, target, unnoted := e.device(small), e.file("target"), e.file("unnoted")
+		has := func(path, want string) {
+			e.Helper()
+			got, err := e.m.Owner(path)
+			e.ok("Owner", err)
+			if got != want {
+				e.Errorf("Owner(%s) = %q, want %q", path, got, want)
+			}
+		}
+		e.ok("SetOwner", e.m.SetOwner(target, "n1/fast/first"))
+		e.ok("SetOwner", e.m.SetOwner(target, "n1/fast/v"))
+		has(target, "n1/fast/v")
+		for _, path := range []string{target, unnoted} {
+			e.bind(device, path, false)
+			e.bind(device, path, false)
+		}
+		has(target, "n1/fast/v")
+		for _, path := range []string{unnoted, e.dir("directory"), e.gone("missing"), e.gone("missing/below")} {
+			has(path, "")
+		}
+		e.is("SetOwner on nothing", e.m.SetOwner(e.gone("missing"), "n1/fast/v"), volume.NotFound)
+		e.unmount(target)
+		e.unmount(target)
+		has(target, "n1/fast/v")
+		e.ok("remove", os.Remove(target))
+		has(target, "")
+		e.file("target")
+		has(target, "")
+	}},
 	{"shows a file system at a second path", func(e *env) {
 		device, a, b := e.device(small), e.dir("a"), e.dir("b")
 		e.format(device, volume.Ext4)

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -10,23 +11,41 @@ import (
 
 // Attach makes a loop device of the image, unless it has one.
 func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string, error) {
-	v, err := p.Get(ctx, id)
+	v, file, err := p.read(id)
 	if err != nil {
 		return "", err
 	}
-	if !v.Attached() {
-		image := p.imagePath(id.Name)
-		p.refill(image)
-		device, err := p.machine.AttachLoop(ctx, image, readOnly, v.BlockBytes)
-		if err != nil {
-			return "", volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
-		}
-		return device, nil
+	v, loops, err := p.withDevices(v, file)
+	if err == nil {
+		err = v.Usable()
 	}
-	if v.ReadOnly != readOnly {
+	switch {
+	case err != nil:
+		return "", err
+	case !v.Attached():
+		return p.attach(ctx, v, file, readOnly)
+	case v.ReadOnly != readOnly:
 		return "", volume.Errorf(volume.Exists, "volume %q is attached already with read-only %t, not %t: detach it first", id, v.ReadOnly, readOnly)
 	}
-	return v.Device, p.machine.SettleLoop(v.Device, readOnly)
+	return v.Device, p.machine.SettleLoop(loops[0])
+}
+
+// attach makes the device, and takes it away again where somebody else has made another meanwhile.
+func (p *Pool) attach(ctx context.Context, v volume.Volume, file host.FileID, readOnly bool) (string, error) {
+	image := p.imagePath(v.ID.Name)
+	p.refill(image)
+	device, err := p.machine.AttachLoop(ctx, image, readOnly, v.BlockBytes)
+	if err != nil {
+		return "", volume.Errorf(volume.KindOf(err), "volume %q: %w", v.ID, err)
+	}
+	now, _, err := p.withDevices(v, file)
+	if err == nil {
+		err = now.Usable()
+	}
+	if err != nil {
+		return "", errors.Join(err, p.machine.DetachLoop(ctx, device, file, v.ID.String()))
+	}
+	return device, nil
 }
 
 // refill gives a preallocated image back the blocks that its user discarded (fstrim). They are
@@ -43,20 +62,25 @@ func (p *Pool) refill(path string) {
 	}
 }
 
-// Detach takes the loop device away.
+// Detach takes the loop device away. Another device of the image, which somebody else has made, stays; while that is
+// mounted or open, the volume is InUse.
 func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
-	_, file, err := p.read(id)
+	v, file, err := p.read(id)
 	if volume.Is(err, volume.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	l, attached, err := p.machine.LoopOf(p.imagePath(id.Name), file)
-	if err != nil || !attached {
+	v, loops, err := p.withDevices(v, file)
+	if err != nil || len(loops) == 0 {
 		return err
 	}
-	if err := p.machine.DetachLoop(ctx, l.Device, file); err != nil {
+	err = p.machine.DetachLoop(ctx, loops[0].Device, file, id.String())
+	for _, other := range v.Others {
+		err = errors.Join(err, p.machine.NotHeld(other, id.String()))
+	}
+	if err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	return nil

@@ -25,7 +25,7 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	}
 	free := max((m.free-m.need/treeShare-statusBytes)/(treeShare+1)*treeShare, 0)
 	s := volume.PoolStatus{
-		Pool: p.name, TotalBytes: max((m.total-statusBytes)/(treeShare+1)*treeShare, free), FreeBytes: free, LeastBytes: unit,
+		Pool: p.name, TotalBytes: max((m.total-statusBytes)/(treeShare+1)*treeShare, free), FreeBytes: free, LeastBytes: unit, BlockBytes: volume.DefaultBlockBytes,
 		LargestBytes: free / unit * unit, Healthy: true,
 	}
 	if m.free < 0 {

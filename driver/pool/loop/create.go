@@ -164,12 +164,18 @@ func touch(path string) error {
 }
 
 // Expand takes the blocks, makes the image larger, and then the device.
-func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
-	v, err := p.Get(ctx, id)
+func (p *Pool) Expand(_ context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
+	v, file, err := p.read(id)
+	if err == nil {
+		v, _, err = p.withDevices(v, file)
+	}
+	if err == nil {
+		err = v.Usable()
+	}
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := v.Grown(asked, unit)
+	size, err := v.Grown(asked, max(unit, v.BlockBytes))
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -187,7 +193,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return volume.Volume{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
 	if device.SizeBytes < v.Size { // also where an earlier call was cut off here
-		return v, p.machine.GrowLoop(v.Device)
+		return v, p.machine.GrowLoop(v.Device, file)
 	}
 	return v, nil
 }

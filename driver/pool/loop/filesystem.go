@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -106,12 +105,12 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 	if err != nil {
 		return err
 	}
-	l, attached, err := machine.LoopOf(path, file)
+	loops, _, err := machine.LoopsOf(path, file)
 	if err != nil {
 		return err
 	}
-	if attached {
-		if err := machine.DetachLoop(ctx, l.Device, file); err != nil {
+	for _, l := range loops {
+		if err := machine.DetachLoop(ctx, l.Device, file, ""); err != nil {
 			return err
 		}
 	}
@@ -121,12 +120,11 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 // mount attaches and mounts what is not attached or mounted yet. It stays mounted when the process
 // ends while a volume in it is attached.
 func (f *filesystem) mount(ctx context.Context) error {
-	l, attached, err := f.machine.LoopOf(f.path, f.file)
+	err := f.findDevice()
 	if err != nil {
 		return err
 	}
-	f.device = l.Device
-	if !attached {
+	if f.device == "" {
 		if f.device, err = f.machine.AttachLoop(ctx, f.path, false, volume.DefaultBlockBytes); err != nil {
 			return err
 		}
@@ -139,47 +137,6 @@ func (f *filesystem) mount(ctx context.Context) error {
 		return err
 	}
 	return f.machine.Mount(ctx, f.device, f.mountPoint, volume.XFS, []string{"noatime", "nouuid"})
-}
-
-// isMounted reports whether the file system in a directory, which has no symbolic links, is mounted in its place. The kind
-// of its error is Unavailable where something else is: that is never mounted over, for volumes in it may be in use.
-func isMounted(machine *host.Host, directory string) (bool, error) {
-	table, err := machine.Mounts()
-	if err != nil {
-		return false, err
-	}
-	target := filepath.Join(directory, mountedName)
-	table = slices.DeleteFunc(table, func(m host.Mount) bool { return m.Target != target })
-	if len(table) == 0 {
-		return false, nil
-	}
-	device, err := deviceOf(machine, filepath.Join(directory, filesystemName))
-	if err != nil {
-		return false, err
-	}
-	for _, m := range table {
-		if m.Device != device {
-			return false, volume.Errorf(volume.Unavailable, "at %q %s is mounted, which is not %q: that file was removed or replaced while it was in use. What is mounted there still has its data as long as it is: copy out what is to be kept, end the pods that use it, and unmount it", target, m.Source, filepath.Join(directory, filesystemName))
-		}
-	}
-	return true, nil
-}
-
-// deviceOf returns the number of the loop device that the file at path has; none where it has none, or is not there.
-func deviceOf(machine *host.Host, path string) (none host.DeviceNumber, err error) {
-	file, _, err := host.Identify(path)
-	if volume.Is(err, volume.NotFound) {
-		return none, nil
-	}
-	if err != nil {
-		return none, err
-	}
-	l, attached, err := machine.LoopOf(path, file)
-	if err != nil || !attached {
-		return none, err
-	}
-	device, err := machine.Device(l.Device)
-	return device.Number, err
 }
 
 // grow makes file, device and file system as large as the configuration asks for. Each may be so already, where an
@@ -200,7 +157,7 @@ func (f *filesystem) grow(ctx context.Context) error {
 		return err
 	}
 	if device.SizeBytes < f.asked {
-		if err := f.machine.GrowLoop(f.device); err != nil {
+		if err := f.machine.GrowLoop(f.device, f.file); err != nil {
 			return err
 		}
 	}
@@ -233,5 +190,5 @@ func (f *filesystem) close() error {
 	if err != nil || f.device == "" {
 		return err
 	}
-	return f.machine.DetachLoop(ctx, f.device, f.file)
+	return f.machine.DetachLoop(ctx, f.device, f.file, "")
 }

@@ -23,14 +23,8 @@ func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	l, attached, err := p.machine.LoopOf(p.imagePath(id.Name), file)
-	if err != nil {
-		return volume.Volume{}, err
-	}
-	if attached {
-		v.Device, v.ReadOnly = l.Device, l.ReadOnly
-	}
-	return v, nil
+	v, _, err = p.withDevices(v, file)
+	return v, err
 }
 
 // List reads a page of volumes and looks at the loop devices once for all of them.
@@ -43,12 +37,16 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 	if err != nil {
 		return nil, err
 	}
+	of := byFile(loops)
 	volumes := make([]volume.Volume, 0, len(names))
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		v, file, err := p.readHere(volume.ID{Node: p.node, Pool: p.name, Name: name})
+		if err == nil {
+			v, err = p.shownBy(v, of[file], loops)
+		}
 		if volume.Is(err, volume.NotFound) {
 			continue // deleted meanwhile, or something of somebody else's
 		}
@@ -58,9 +56,6 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		}
 		if err != nil {
 			return nil, p.cause(err)
-		}
-		if l, attached := loops[file]; attached {
-			v.Device, v.ReadOnly = l.Device, l.ReadOnly
 		}
 		volumes = append(volumes, v)
 	}

@@ -55,6 +55,9 @@ func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string
 		if err != nil {
 			return nil, nil, err
 		}
+		if err := v.Usable(); err != nil {
+			return nil, nil, err // what is written through another device is not held back
+		}
 		if !v.Attached() {
 			continue
 		}
@@ -109,6 +112,7 @@ func (p *Pool) thawAll(ctx context.Context) error {
 		return err
 	}
 	var mountPoints []string
+	of := byFile(loops)
 	for _, name := range names {
 		file, _, err := host.Identify(p.imagePath(name))
 		if volume.Is(err, volume.NotFound) {
@@ -117,16 +121,14 @@ func (p *Pool) thawAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l, attached := loops[file]
-		if !attached {
-			continue
-		}
-		mountPoint, mounted, err := p.machine.MountPoint(l.Device)
-		if err != nil {
-			return err
-		}
-		if mounted {
-			mountPoints = append(mountPoints, mountPoint)
+		for _, l := range of[file] {
+			mountPoint, mounted, err := p.machine.MountPoint(l.Device)
+			if err != nil {
+				return err
+			}
+			if mounted {
+				mountPoints = append(mountPoints, mountPoint)
+			}
 		}
 	}
 	return host.ThawLeft(ctx, mountPoints)

@@ -32,6 +32,9 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		}
 		v, l, err = p.find(ctx, id)
 	}
+	if err == nil {
+		err = v.Usable()
+	}
 	switch {
 	case err != nil:
 		return "", err
@@ -206,7 +209,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if copied.copies > 0 {
 		return volume.Errorf(volume.Busy, "volume %q is being copied from, and can be detached when that has ended: ask again", id)
 	}
-	if err := p.machine.NotHeld(d.Device); err != nil {
+	if err := p.machine.NotHeld(d.Device, id.String()); err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	return p.deactivate(ctx, name, tagVolume+id.String())

@@ -18,6 +18,9 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return volume.Volume{}, p.missing(id)
 	}
 	v, l, err := p.find(ctx, id)
+	if err == nil {
+		err = v.Usable()
+	}
 	if err != nil {
 		return volume.Volume{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -92,10 +93,11 @@ func (p *Pool) volume(l lv) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	return p.volumeWith(l, all)
+	return p.volumeWith(l, all, p.machine.Loops)
 }
 
-func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, error) {
+// volumeWith asks for the loop devices, which may lie above a volume's, only where it is attached.
+func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host.Loop, error)) (volume.Volume, error) {
 	text, _ := tagged(l.tags, tagVolume)
 	id, err := volume.ParseID(text)
 	if err != nil {
@@ -114,6 +116,13 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped) (volume.Volume, erro
 	// that is copied from.
 	if d, active := all[p.mapped(l.name)]; active && l.has(tagReady) && !l.has(tagCopying) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
+		found, err := loops()
+		if err == nil {
+			v.Others, err = p.machine.MountedAbove(d.Device, found)
+		}
+		if err != nil && !volume.Is(err, volume.NotFound) { // NotFound: it went away meanwhile
+			return v, err
+		}
 	}
 	return v, nil
 }
@@ -142,9 +151,10 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 	if err != nil {
 		return nil, err
 	}
+	loops := sync.OnceValues(p.machine.Loops)
 	var volumes []volume.Volume
 	for _, l := range p.listed(g, tagVolume, after, limit) {
-		v, err := p.volumeWith(l, all)
+		v, err := p.volumeWith(l, all, loops)
 		if err != nil {
 			return nil, err
 		}

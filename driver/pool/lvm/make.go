@@ -64,7 +64,7 @@ func (p *Pool) makeGroup(ctx context.Context) error {
 		default:
 			empty = append(empty, device)
 		}
-		if err := p.machine.NotHeld(device); err != nil {
+		if err := p.machine.NotHeld(device, ""); err != nil {
 			return volume.Errorf(volume.Invalid, "pool %q: devices: %w", p.name, err)
 		}
 	}

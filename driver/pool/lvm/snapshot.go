@@ -91,13 +91,18 @@ func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, 
 	return spec.InOrder(found), errors.Join(volume.FitsSpec(found, spec), p.flush(p.scanned()))
 }
 
-// origin finds the volume that a snapshot is to be taken of.
+// origin finds the volume that a snapshot or copy is to be taken of. The kind of its error is InUse where what is
+// written through another device of its bytes would be missing.
 func (p *Pool) origin(g *group, id volume.ID) (lv, error) {
 	l, ok := g.find(p.lvName(forVolume, id.Name))
 	if !ok || !l.has(tagVolume+id.String()) || p.halfMade(g, l) {
 		return lv{}, p.missing(id)
 	}
-	return l, nil
+	v, err := p.volume(l)
+	if err == nil {
+		err = v.Usable()
+	}
+	return l, err
 }
 
 // snapshotOf describes a snapshot that is to be taken.

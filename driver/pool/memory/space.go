@@ -12,7 +12,7 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	defer p.mu.Unlock()
 	free := p.free()
 	return volume.PoolStatus{
-		Pool: p.name, TotalBytes: p.total, FreeBytes: free, LargestBytes: free / unit * unit, LeastBytes: unit, Healthy: true,
+		Pool: p.name, TotalBytes: p.total, FreeBytes: free, LargestBytes: free / unit * unit, LeastBytes: unit, BlockBytes: volume.DefaultBlockBytes, Healthy: true,
 	}, nil
 }
 
