@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // VolumeGroup is a volume group as its metadata say.
@@ -47,7 +48,13 @@ type Segment struct {
 	Metadata   string // of "thin-pool"
 	ChunkBytes int64  // of "thin-pool"
 	Zeroes     bool   // of "thin-pool": blocks are zeroed before they are given out
-	Stripes    []Stripe
+	ThinID     int64  // of "thin": its number in the pool
+	// Of "thin-pool": the number of its last change, which the kernel has to have as well, and how many messages LVM
+	// has written down to send to the kernel and not sent yet.
+	TransactionID int64
+	Messages      int
+	Deletes       []int64 // numbers that those have it delete
+	Stripes       []Stripe
 }
 
 // Stripe is what a segment takes of one disk.
@@ -125,6 +132,13 @@ func logicalVolume(name string, s section) (lv LogicalVolume, err error) {
 			Type: seg.text("type", &err), Origin: seg.optional("origin"), COWStore: seg.optional("cow_store"),
 			ThinPool: seg.optional("thin_pool"), Metadata: seg.optional("metadata"), ChunkBytes: seg.chunkBytes(), Zeroes: seg["zero_new_blocks"] == int64(1),
 		}
+		switch found.Type {
+		case "thin":
+			found.ThinID = seg.number("device_id", &err)
+		case "thin-pool":
+			found.TransactionID = seg.number("transaction_id", &err)
+			found.Messages, found.Deletes = seg.messages()
+		}
 		if err == nil {
 			found.Stripes, err = seg.stripes(extents)
 		}
@@ -166,6 +180,22 @@ func (s section) optional(name string) string {
 func (s section) chunkBytes() int64 {
 	n, _ := s["chunk_size"].(int64)
 	return n * sectorBytes
+}
+
+// messages counts the sections of a thin pool's segment with what is to be sent to the kernel, and returns the numbers that
+// are to be deleted.
+func (s section) messages() (n int, deletes []int64) {
+	for _, name := range s.names() {
+		if !strings.HasPrefix(name, "message") {
+			continue
+		}
+		n++
+		message, _ := s[name].(section)
+		if number, ok := message["delete"].(int64); ok {
+			deletes = append(deletes, number)
+		}
+	}
+	return n, deletes
 }
 
 // names returns the names of the sections within, in their order.

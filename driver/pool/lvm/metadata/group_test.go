@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -29,15 +30,15 @@ func TestAGroupIsRead(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"loam.fast.v.a":   `visible true, writable true, 8 extents, ["loam.storage/volume=n1/fast/a"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:0 Extents:8}]}]`,
-		"loam.fast.s.s":   `visible false, writable false, 9 extents, ["snap"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:8 Extents:9}]}]`,
-		"snapshot0":       `visible true, writable true, 8 extents, [], [{Type:snapshot Origin:loam.fast.v.a COWStore:loam.fast.s.s ThinPool: Metadata: ChunkBytes:4096 Zeroes:false Stripes:[]}]`,
-		"striped":         `visible true, writable true, 12 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:17 Extents:4} {Disk:pv1 First:0 Extents:4}]} {Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv0 First:74 Extents:2} {Disk:pv1 First:17 Extents:2}]}]`,
-		"mirror":          `visible true, writable true, 4 extents, [], [{Type:raid1 Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
-		"mirror_rimage_1": `visible false, writable true, 4 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false Stripes:[{Disk:pv1 First:5 Extents:4}]}]`,
-		"tp":              `visible true, writable true, 40 extents, [], [{Type:thin-pool Origin: COWStore: ThinPool: Metadata:tp_tmeta ChunkBytes:65536 Zeroes:true Stripes:[]}]`,
-		"loam.thin.v.b":   `visible true, writable true, 16 extents, [], [{Type:thin Origin: COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
-		"loam.thin.s.c":   `visible true, writable false, 16 extents, [], [{Type:thin Origin:loam.thin.v.b COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false Stripes:[]}]`,
+		"loam.fast.v.a":   `visible true, writable true, 8 extents, ["loam.storage/volume=n1/fast/a"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[{Disk:pv0 First:0 Extents:8}]}]`,
+		"loam.fast.s.s":   `visible false, writable false, 9 extents, ["snap"], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[{Disk:pv0 First:8 Extents:9}]}]`,
+		"snapshot0":       `visible true, writable true, 8 extents, [], [{Type:snapshot Origin:loam.fast.v.a COWStore:loam.fast.s.s ThinPool: Metadata: ChunkBytes:4096 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[]}]`,
+		"striped":         `visible true, writable true, 12 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[{Disk:pv0 First:17 Extents:4} {Disk:pv1 First:0 Extents:4}]} {Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[{Disk:pv0 First:74 Extents:2} {Disk:pv1 First:17 Extents:2}]}]`,
+		"mirror":          `visible true, writable true, 4 extents, [], [{Type:raid1 Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[]}]`,
+		"mirror_rimage_1": `visible false, writable true, 4 extents, [], [{Type:striped Origin: COWStore: ThinPool: Metadata: ChunkBytes:0 Zeroes:false ThinID:0 TransactionID:0 Messages:0 Deletes:[] Stripes:[{Disk:pv1 First:5 Extents:4}]}]`,
+		"tp":              `visible true, writable true, 40 extents, [], [{Type:thin-pool Origin: COWStore: ThinPool: Metadata:tp_tmeta ChunkBytes:65536 Zeroes:true ThinID:0 TransactionID:2 Messages:0 Deletes:[] Stripes:[]}]`,
+		"loam.thin.v.b":   `visible true, writable true, 16 extents, [], [{Type:thin Origin: COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false ThinID:1 TransactionID:0 Messages:0 Deletes:[] Stripes:[]}]`,
+		"loam.thin.s.c":   `visible true, writable false, 16 extents, [], [{Type:thin Origin:loam.thin.v.b COWStore: ThinPool:tp Metadata: ChunkBytes:0 Zeroes:false ThinID:2 TransactionID:0 Messages:0 Deletes:[] Stripes:[]}]`,
 	} {
 		i := slices.IndexFunc(g.LVs, func(l LogicalVolume) bool { return l.Name == name })
 		if i < 0 {
@@ -47,6 +48,29 @@ func TestAGroupIsRead(t *testing.T) {
 		l := g.LVs[i]
 		if got := fmt.Sprintf("visible %t, writable %t, %d extents, %q, %+v", l.Visible, l.Writable, l.Extents, l.Tags, l.Segments); got != want {
 			t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// What LVM has noted to tell a thin pool, and has not told it yet, is in the pool's segment.
+func TestMessagesToAThinPoolAreCounted(t *testing.T) {
+	noted := strings.Replace(sample(t), "zero_new_blocks = 1", "zero_new_blocks = 1\nmessage1 {\ndelete = 2\n}\nmessage2 {\ncreate = \"loam.thin.v.b\"\n}", 1)
+	top, err := parse([]byte(noted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := volumeGroup(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range g.LVs {
+		want := 0
+		if l.Name == "tp" {
+			want = 2
+		}
+		got := l.Segments[0]
+		if got.Messages != want || (want > 0) != slices.Equal(got.Deletes, []int64{2}) {
+			t.Errorf("%s has %d messages that delete %v, want %d", l.Name, got.Messages, got.Deletes, want)
 		}
 	}
 }
