@@ -16,7 +16,7 @@ import (
 //	fresh       nobody but loam has had the device. It must be blank; then the mark becomes
 //	            "formatting" on the disk, mkfs runs, and the mark becomes "used" on the disk.
 //	formatting  a mkfs was cut off. Nothing was mounted or handed out since, so what is on the device
-//	            is what is left of that mkfs: it is zeroed, and mkfs runs again.
+//	            is what is left of that mkfs: the pool confirms the mark, the device is zeroed, and mkfs runs again.
 //	used        there may be data. What is on the device is used or refused, never written over.
 //	block       the same, but a user has had the device itself, and may have made what is on it so that whoever
 //	            reads it as root fails, or does what that user wants. It is not even looked at, unless the volume
@@ -100,7 +100,7 @@ func (s *Server) existing(ctx context.Context, v volume.Volume, want volume.FSTy
 
 // make makes a file system on a volume whose mark allows it.
 func (s *Server) make(ctx context.Context, p pool.Pool, v volume.Volume, t volume.FSType) error {
-	if err := s.clear(ctx, v, t); err != nil {
+	if err := s.clear(ctx, p, v, t); err != nil {
 		return err
 	}
 	if err := p.Mark(ctx, v.ID, volume.Formatting); err != nil {
@@ -114,7 +114,7 @@ func (s *Server) make(ctx context.Context, p pool.Pool, v volume.Volume, t volum
 
 // clear sees to it that the device is blank. It claims the device first, so that a mkfs which outlived
 // the process that started it is not still writing.
-func (s *Server) clear(ctx context.Context, v volume.Volume, t volume.FSType) error {
+func (s *Server) clear(ctx context.Context, p pool.Pool, v volume.Volume, t volume.FSType) error {
 	release, err := s.machine.Claim(v.Device)
 	if err != nil {
 		return err
@@ -127,6 +127,10 @@ func (s *Server) clear(ctx context.Context, v volume.Volume, t volume.FSType) er
 	if v.Mark == volume.Formatting {
 		if found.Type != "" && found.Type != string(t) {
 			return volume.Errorf(volume.InUse, "volume %q was being formatted as %s, but holds %s: it is left alone", v.ID, t, found.Type)
+		}
+		// What v says was read some time ago, and perhaps from where not everything is known.
+		if err := p.Mark(ctx, v.ID, volume.Formatting); err != nil {
+			return err
 		}
 		// Also where the probe says blank: it has seen both ends, and mkfs may have been in the middle.
 		if err := s.machine.Zero(ctx, v.Device); err != nil {

@@ -168,6 +168,25 @@ func TestAMkfsThatFailsLeavesTheVolumeUsable(t *testing.T) {
 	}
 }
 
+// The mark that allows to zero a device has to be confirmed by the pool at that moment.
+func TestNothingIsZeroedThatThePoolDoesNotConfirm(t *testing.T) {
+	m := newMachine(t)
+	m.create("v")
+	m.write("v", 0, "kept")
+	m.mark("v", volume.Formatting)
+	m.watch = func(s step) error {
+		if s.Method == "pool.Mark" && !s.After {
+			return volume.Errorf(volume.Unavailable, "LVM does not see it so")
+		}
+		return nil
+	}
+	m.is("stage", m.stage("v", mount("ext4")), volume.Unavailable, "does not see it so")
+	m.watch = func(step) error { return nil }
+	if got := m.read("v", 0, 4); got != "kept" {
+		t.Errorf("it was zeroed, and holds %q", got)
+	}
+}
+
 func TestMkfsOptions(t *testing.T) {
 	const uuid = "9a4f6c3e-0b1d-4c55-9f0a-5d2b8f7f1e11"
 	for fsType, options := range map[volume.FSType]string{

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -25,14 +26,17 @@ const wipeStep = 256 * volume.MiB
 // Wipe makes the bytes of a block device from offset from up to offset to read as zeros, durably. A
 // hole punched into a device either makes zeros for certain or is refused by the kernel
 // (block/fops.c, BLKDEV_ZERO_NOFALLBACK), and BLKZEROOUT lets the device do what it can and writes the
-// rest.
-func Wipe(device string, from, to volume.Size, way Wiping) (err error) {
+// rest. Where ctx ends it stops between two calls to the device, with an error whose kind is Unavailable.
+func Wipe(ctx context.Context, device string, from, to volume.Size, way Wiping) (err error) {
 	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return failed("open", device, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	for at := from; at < to; at += wipeStep {
+		if ctx.Err() != nil {
+			return volume.Errorf(volume.Unavailable, "wipe %s: %d of %d bytes are done: %w", device, int64(at-from), int64(to-from), context.Cause(ctx))
+		}
 		if way, err = wipeBytes(f, at, min(wipeStep, to-at), way); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestWipeMakesZerosOfThatAndNoMore(t *testing.T) {
 		if err := os.WriteFile(path, full, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := host.Wipe(path, volume.MiB, 3*volume.MiB, way); err != nil {
+		if err := host.Wipe(t.Context(), path, volume.MiB, 3*volume.MiB, way); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got, err := os.ReadFile(path)
@@ -30,8 +31,20 @@ func TestWipeMakesZerosOfThatAndNoMore(t *testing.T) {
 			t.Errorf("%s: the device does not hold zeros from 1 MiB to 3 MiB and the rest as it was", name)
 		}
 	}
-	if err := host.Wipe(path+"-not", 0, 1, host.WipeZero); !volume.Is(err, volume.NotFound) {
+	if err := host.Wipe(t.Context(), path+"-not", 0, 1, host.WipeZero); !volume.Is(err, volume.NotFound) {
 		t.Errorf("no such device: %v", err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := host.Wipe(ended, path, 0, size, host.WipeZero); !volume.Is(err, volume.Unavailable) {
+		t.Errorf("when nobody waits any more: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("it was wiped when nobody waited any more: %v", err)
 	}
 	if err := host.FlushDevice(path); err != nil {
 		t.Error(err)

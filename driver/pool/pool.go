@@ -64,7 +64,10 @@ type Pool interface {
 	Detach(ctx context.Context, id volume.ID) error
 
 	// Mark moves the volume's mark forward, durably: when it returns nil, a power cut cannot bring
-	// the old mark back. Setting the mark that stands is nil; moving it back is InUse.
+	// the old mark back. Setting the mark that stands is nil; moving it back is InUse. That a volume is
+	// being formatted allows its caller to zero it, so setting volume.Formatting where it stands already
+	// is nil only where what the pool keeps its marks in says so itself at that moment: LVM, or the
+	// directory.
 	Mark(ctx context.Context, id volume.ID, mark volume.Mark) error
 
 	// Close ends the use of the pool. What is attached stays attached and usable.

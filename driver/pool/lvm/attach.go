@@ -2,11 +2,8 @@ package lvm
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strconv"
 
-	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -34,6 +31,12 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	}
 	if err == nil {
 		err = v.Usable()
+	}
+	if err == nil {
+		err = p.grownByOthers(id, l)
+	}
+	if err == nil {
+		err = p.settleReadyTo(ctx, l)
 	}
 	switch {
 	case err != nil:
@@ -72,6 +75,9 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 		return device, nil
 	}
 	err = p.why(ctx, err, 0)
+	if pool := p.wake(ctx); pool != nil { // which is why
+		err = pool
+	}
 	return "", volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 }
 
@@ -112,82 +118,6 @@ func (p *Pool) permit(ctx context.Context, id volume.ID, l lv, readOnly bool) er
 	return nil
 }
 
-// prepare wipes what of a volume its user has not had yet, and leaves it active and ready. The tag comes
-// last: when that is cut off, all is wiped again.
-func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
-	identity := tagVolume + id.String()
-	from, err := wipedOf(l)
-	if err != nil {
-		return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
-	}
-	device, err := p.activate(ctx, l.name, false, identity)
-	if err != nil {
-		return p.why(ctx, err, 0)
-	}
-	if device == "" {
-		return p.missing(id)
-	}
-	if err := p.wipe(device, from, l.size); err != nil {
-		return errors.Join(volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err), p.deactivate(ctx, l.name, identity))
-	}
-	args := slices.Concat([]string{"lvchange"}, addTags(tagReady), delTags(wipedTag(from)), p.only(l.name, identity))
-	if _, err := p.lvm(ctx, args...); err != nil {
-		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.name, identity))
-	}
-	return nil
-}
-
-// makeReady wipes what of a detached volume its user has not had yet, for it is to be copied.
-func (p *Pool) makeReady(ctx context.Context, id volume.ID, l lv) error {
-	if l.has(tagReady) {
-		return nil
-	}
-	_, done, err := p.change(ctx, l.name)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if _, l, err = p.find(ctx, id); err != nil || l.has(tagReady) {
-		return err // another copy may have seen to it
-	}
-	if err := p.prepare(ctx, id, l); err != nil {
-		return err
-	}
-	return p.deactivate(ctx, l.name, tagVolume+id.String())
-}
-
-// endsBytes is how much of both ends of a volume is made zeros that is not wiped: a file system that somebody else had
-// there must not be taken for one of this volume.
-const endsBytes = 2 * volume.MiB
-
-// wipe makes blocks read as zeros in the way that is configured.
-func (p *Pool) wipe(device string, from, to volume.Size) error {
-	switch p.config.Wipe {
-	case WipeNone:
-		first := min(from+endsBytes, to)
-		return errors.Join(host.Wipe(device, from, first, host.WipeZero), host.Wipe(device, max(first, to-endsBytes), to, host.WipeZero))
-	case WipeZero:
-		return host.Wipe(device, from, to, host.WipeZero)
-	case WipeDiscard:
-		return host.Wipe(device, from, to, host.WipeDiscard)
-	default:
-		return host.Wipe(device, from, to, host.WipeCheapest)
-	}
-}
-
-func wipedTag(bytes volume.Size) string { return tagWiped + strconv.FormatInt(int64(bytes), 10) }
-
-// wipedOf returns up to where a logical volume that is not ready holds its user's bytes or zeros. A lost
-// tag is an error, and never a reason to wipe what may be data.
-func wipedOf(l lv) (volume.Size, error) {
-	text, _ := tagged(l.tags, tagWiped)
-	bytes, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || bytes < 0 || volume.Size(bytes) > l.size {
-		return 0, volume.Errorf(volume.Internal, "tag \"%s%.32s\" does not say how much of logical volume %q is wiped", tagWiped, text, l.name)
-	}
-	return volume.Size(bytes), nil
-}
-
 // Detach deactivates the logical volume.
 func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
@@ -202,6 +132,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if copied.onlyCopied() {
 		return nil
 	}
+	name = p.nameNow(ctx, id, name)
 	d, active, err := p.device(name)
 	if err != nil || !active {
 		return err
@@ -215,24 +146,48 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	return p.deactivate(ctx, name, tagVolume+id.String())
 }
 
-// deactivate deactivates the logical volume of that name if it has the tag. InUse while it is open.
+// nameNow returns the name of a volume's logical volume, which somebody may have changed while it is attached: a pod can go
+// for all that. Where the group cannot be read it is the one that loam gave it.
+func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
+	if g, err := p.stored(ctx); err == nil {
+		if i := slices.IndexFunc(g.lvs, func(l lv) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.lvs[i]) != nil {
+			if _, own := g.find(name); !own {
+				return g.lvs[i].name
+			}
+		}
+	}
+	return name
+}
+
+// deactivate deactivates the logical volume of that name if it has the tag, and looks whether its device is gone. InUse
+// while it is open.
 func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	args := append([]string{"lvchange", "--activate", "n"}, p.only(name, identity)...)
-	_, err := p.lvm(ctx, args...)
-	if err == nil || !isExit(err) {
+	_, failed := p.lvm(ctx, args...)
+	if failed != nil && !isExit(failed) {
+		return failed
+	}
+	d, active, err := p.device(name)
+	if err != nil || !active {
 		return err
 	}
-	g, lookErr := p.look(ctx)
-	if lookErr != nil {
-		return p.explain(err, nil, 0)
+	g, err := p.look(ctx)
+	if err != nil {
+		if failed != nil {
+			return p.explain(failed, nil, 0)
+		}
+		return err
 	}
 	l, there := g.find(name)
 	switch {
-	case !there || !l.has(identity) || !l.is(attrState, 'a'):
-		return nil
+	case !there:
+		return p.gone(ctx, g, name)
+	case !l.has(identity):
+		return nil // somebody else's
 	case l.is(attrOpen, 'o') || slices.ContainsFunc(g.lvs, func(s lv) bool { return s.origin == name && s.isCOW() && s.is(attrOpen, 'o') }):
 		return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
-	default:
-		return p.explain(err, g, 0)
+	case failed != nil:
+		return p.explain(failed, g, 0)
 	}
+	return volume.Errorf(volume.Internal, "pool %q: lvchange --activate n ended well, and %s, the device of logical volume %q, is there", p.name, d.Device, name)
 }

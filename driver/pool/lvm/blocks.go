@@ -15,14 +15,14 @@ import (
 // copyBlocks makes a thick volume of the blocks of a snapshot or another volume. It counts as half made
 // until they are on the disk. What it is larger is wiped when it is attached, as always.
 func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
-	from, made, err := p.planCopy(ctx, spec)
+	from, made, filled, err := p.planCopy(ctx, spec)
 	if err != nil {
 		return volume.Volume{}, err
 	}
 	identity, cost := tagVolume+spec.ID.String(), p.cost(made.size)
-	last := len(made.tags) - 1
 	half := made
-	half.tags = append(slices.Clone(made.tags[:last]), tagMaking)
+	half.tags = append(slices.Clone(made.tags), tagMaking)
+	made.tags = append(slices.Clone(made.tags), filled...)
 	err = p.take(ctx, cost, func() error {
 		_, err := p.lvm(ctx, p.lvcreate(half, "n")...)
 		return err
@@ -34,7 +34,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 		err = volume.Errorf(volume.KindOf(err), "volume %q from %s: %w", spec.ID, spec.Source, err)
 		return volume.Volume{}, errors.Join(err, p.remove(context.WithoutCancel(ctx), made.name, identity))
 	}
-	change := slices.Concat([]string{"lvchange"}, addTags(made.tags[last]), delTags(tagMaking), p.only(made.name, identity))
+	change := slices.Concat([]string{"lvchange"}, addTags(filled...), delTags(tagMaking), p.only(made.name, identity))
 	if _, err := p.lvm(ctx, change...); err != nil {
 		return p.made(ctx, spec, 0, err)
 	}
@@ -47,36 +47,42 @@ type copySource struct {
 	volume lv
 }
 
-// planCopy finds the source and describes the volume, whose last tag says up to where it is filled.
-func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource, made lv, err error) {
+// planCopy finds the source, and describes the volume and the tags that say then up to where it is filled.
+func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource, made lv, filled []string, err error) {
 	g, err := p.look(ctx)
 	if err != nil {
-		return from, made, err
+		return from, made, nil, err
 	}
 	if from.lv, err = p.sourceIn(g, *spec.Source); err != nil {
-		return from, made, err
+		return from, made, nil, err
 	}
 	if from.volume = from.lv; from.origin != "" {
 		from.volume, _ = g.find(from.origin)
 	}
+	if err := p.grownByOthers(spec.Source.ID, from.lv); err != nil {
+		return from, made, nil, err
+	}
 	if from.invalid() {
-		return from, made, p.lost(*spec.Source)
+		return from, made, nil, p.lost(*spec.Source)
 	}
 	size, err := spec.PickSize(from.size, p.unit(), p.unit())
 	if err != nil {
-		return from, made, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
+		return from, made, nil, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
 	if spec.Source.Kind == volume.FromVolume {
 		if err := p.makeReady(ctx, spec.Source.ID, from.lv); err != nil {
-			return from, made, err
+			return from, made, nil, err
 		}
 	}
 	tags, err := copyTags(spec, from.lv)
-	filled := tagReady
-	if size > from.size && p.config.Wipe != WipeNone {
-		filled = wipedTag(from.size)
+	filled = []string{tagReady}
+	if size > from.size && p.wipes() {
+		filled[0] = wipedTag(from.size)
 	}
-	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, filled)}, err
+	if p.wipes() {
+		filled = append(filled, readyToTag(size))
+	}
+	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: tags}, filled, err
 }
 
 func (p *Pool) lost(s volume.Source) error {

@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -176,8 +177,9 @@ func (p *Pool) extentSize() volume.Size {
 
 // Status measures the pool. What is being made is taken off, even if the report shows it already.
 func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
-	if err := p.wake(ctx); err != nil {
-		klog.FromContext(ctx).Error(err, "a thin pool that is not active stays so", "pool", p.name)
+	cannot := p.wake(ctx)
+	if cannot == nil {
+		cannot = p.disagreement(ctx)
 	}
 	g, err := p.look(ctx)
 	if err != nil {
@@ -189,6 +191,13 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	r, err := p.room(g)
 	if err != nil {
 		return volume.PoolStatus{}, err
+	}
+	if cannot != nil && g.missing == 0 { // without a disk, that is what is to be said
+		klog.FromContext(ctx).Error(cannot, "nothing can be made in a thin pool", "pool", p.name)
+		r.free, r.largest = 0, 0
+		r.trouble = strings.TrimSuffix(strings.TrimPrefix(cannot.Error(), fmt.Sprintf("pool %q: ", p.name))+"; "+r.trouble, "; ")
+	} else if held := p.numberTrouble(ctx); held != "" {
+		r.free, r.largest, r.trouble = 0, 0, held
 	}
 	p.space.Lock()
 	making := p.space.making

@@ -19,10 +19,6 @@ const (
 	longTimeout    = 15 * time.Minute
 )
 
-// settings suit a machine or container without udev and LVM's daemons, and do no harm with them. LVM's copies of the metadata
-// in /etc/lvm would be lost with a container, and are a file more with each command.
-const settings = "activation/udev_sync=0 activation/udev_rules=0 activation/monitoring=0 global/use_lvmpolld=0 backup/backup=0 backup/archive=0"
-
 // discard has LVM discard what it removes, where the disks can; keep has it not, whatever lvm.conf says.
 const (
 	discard = "devices/issue_discards=1"
@@ -35,9 +31,25 @@ func (p *Pool) lvm(ctx context.Context, args ...string) ([]byte, error) {
 	return p.lvmWith(ctx, "", args...)
 }
 
-// lvmWith is lvm with further settings. Where the command fails and the group has got other disks
-// meanwhile, it is tried again with those. A command that changes the group is not begun while one of its disks is missing.
+// lvmWith is lvm with further settings. A command that changes what is in a thin pool is begun only where LVM and the
+// kernel agree about the pool (thinpool.go).
 func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]byte, error) {
+	command := func() ([]byte, error) { return p.lvmPlain(ctx, further, args...) }
+	if !p.thin() || !changes(args) {
+		return command()
+	}
+	if err := p.agree(ctx, args[0]); err != nil {
+		return nil, err
+	}
+	if args[0] == "lvcreate" {
+		return p.makeThin(ctx, flagValue(args, "--name"), flagValue(args, "--addtag"), command)
+	}
+	return command()
+}
+
+// lvmPlain is lvmWith also for the thin pool itself. Where the command fails and the group has got other disks
+// meanwhile, it is tried again with those. A command that changes the group is not begun while one of its disks is missing.
+func (p *Pool) lvmPlain(ctx context.Context, further string, args ...string) ([]byte, error) {
 	p.revive(ctx)
 	if changes(args) {
 		if err := p.whole(ctx); err != nil {
@@ -70,7 +82,7 @@ func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([
 			timeout = longTimeout
 		}
 	}
-	all := []string{args[0], "--config", strings.TrimSpace(settings + " " + further)}
+	all := []string{args[0], "--config", settings(p.config.VolumeGroup, further)}
 	if len(disks) == 0 {
 		disks = p.pinned()
 	}
@@ -142,7 +154,7 @@ func (p *Pool) readOnlyList(lvs ...string) string {
 }
 
 // only selects the logical volume of that name, if it has all the tags: so a foreign one of our name is
-// never touched. A command that finds none does nothing, says nothing, and ends with 0.
+// never touched. A command that finds none does nothing, and ends with 0: whether it did something is read back.
 func (p *Pool) only(name string, tags ...string) []string {
 	conditions := []string{fmt.Sprintf("vg_name=%q", p.config.VolumeGroup), fmt.Sprintf("lv_name=%q", name)}
 	for _, tag := range tags {
@@ -150,9 +162,6 @@ func (p *Pool) only(name string, tags ...string) []string {
 	}
 	return []string{"--select", strings.Join(conditions, " && "), p.config.VolumeGroup}
 }
-
-// did tells whether a command that selects found something to do, by whether it said so.
-func did(out []byte) bool { return len(strings.TrimSpace(string(out))) > 0 }
 
 // look has LVM report the volume group.
 func (p *Pool) look(ctx context.Context) (*group, error) { return p.reports.get(ctx, p.name, p.report) }

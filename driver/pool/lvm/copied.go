@@ -144,7 +144,7 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 // endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.
 func (p *Pool) endCopies(ctx context.Context, g *group) error {
 	for _, l := range g.lvs {
-		if !p.ours(l) || !l.has(tagCopying) {
+		if !p.ours(l) || !l.has(tagCopying) || p.named(l) != nil {
 			continue
 		}
 		if err := p.endCopying(ctx, l.name, p.identity(l)); err != nil && !volume.Is(err, volume.InUse) {

@@ -77,11 +77,14 @@ func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed er
 		return volume.Volume{}, errors.Join(p.explain(failed, nil, cost), err)
 	}
 	name := p.lvName(forVolume, spec.ID.Name)
-	l, there := g.find(name)
+	l, ours, err := p.volumeIn(g, spec.ID)
+	_, there := g.find(name)
 	switch {
+	case err != nil:
+		return volume.Volume{}, err
 	case !there:
 		return volume.Volume{}, p.explain(failed, g, cost)
-	case !l.has(tagVolume + spec.ID.String()):
+	case !ours:
 		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %q: there is a logical volume %q in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, name, g.name)
 	case p.halfMade(g, l):
 		return volume.Volume{}, errors.Join(p.explain(failed, g, cost), p.remove(ctx, name, tagVolume+spec.ID.String()))

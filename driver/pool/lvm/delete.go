@@ -13,86 +13,120 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	name := p.lvName(forVolume, id.Name)
-	_, active, err := p.device(name)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}
-	if active {
-		v, err := p.Get(ctx, id)
-		switch {
-		case err == nil && v.Attached():
-			return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, v.Device)
-		case err != nil && !volume.Is(err, volume.NotFound):
+	l, there, err := p.volumeIn(g, id)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return p.gone(ctx, g, p.lvName(forVolume, id.Name))
+	}
+	d, active, err := p.device(l.name)
+	if err != nil {
+		return err
+	}
+	if active && handedOut(l) {
+		return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, d.Device)
+	}
+	return p.removeVolume(ctx, id, l)
+}
+
+// gone says whether what is not in the metadata is removed for good: its device is not there either, and no thin pool waits
+// to be told of it.
+func (p *Pool) gone(ctx context.Context, g *group, names ...string) error {
+	for _, name := range names {
+		if _, foreign := g.find(name); foreign {
+			continue
+		}
+		d, active, err := p.device(name)
+		if err != nil {
+			return err
+		}
+		if active {
+			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.name, d.Device, p.mapped(name))
+		}
+	}
+	if !p.thin() {
+		return nil
+	}
+	if slices.ContainsFunc(g.segments, func(s segment) bool { return s.lv == p.config.ThinPool && s.messages > 0 }) {
+		if err := p.wake(ctx); err != nil {
 			return err
 		}
 	}
-	return p.removeVolume(ctx, id, name)
+	return p.settled(ctx)
 }
 
 // removeVolume is remove, but not of a volume that has copy-on-write snapshots, which LVM would remove with it. Those of a
 // thin volume are an administrator's, and lv_attr does not show them.
-func (p *Pool) removeVolume(ctx context.Context, id volume.ID, name string) error {
-	if p.thin() {
-		g, err := p.stored(ctx)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.isCOW() && s.origin == name }) {
-			return p.hasSnapshots(g, id, "deleted")
-		}
-		return p.remove(ctx, name, tagVolume+id.String())
-	}
-	only := p.only(name, tagVolume+id.String())
-	only[1] += ` && lv_attr!~"^[oO]"`
-	gone, err := p.lvremove(ctx, name, tagVolume+id.String(), only)
-	if err != nil || gone {
-		return err
-	}
-	g, err := p.look(ctx)
+func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l lv) error {
+	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}
-	if l, there := g.find(name); there && l.has(tagVolume+id.String()) {
+	if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.isCOW() && s.origin == l.name }) {
 		return p.hasSnapshots(g, id, "deleted")
 	}
-	return nil
+	only := p.only(l.name, tagVolume+id.String())
+	if !p.thin() {
+		only[1] += ` && lv_attr!~"^[oO]"` // one may have been taken since
+	}
+	return p.lvremove(ctx, l.name, tagVolume+id.String(), only)
 }
 
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
 // it is open.
 func (p *Pool) remove(ctx context.Context, name, identity string) error {
-	_, err := p.lvremove(ctx, name, identity, p.only(name, identity))
-	return err
+	return p.lvremove(ctx, name, identity, p.only(name, identity))
 }
 
-// lvremove removes the logical volume that is selected, and reports whether there was one.
-func (p *Pool) lvremove(ctx context.Context, name, identity string, only []string) (bool, error) {
+// lvremove removes the logical volume that is selected. Where the command fails, the call does, also where the logical
+// volume is gone: LVM takes it from its metadata before it has a thin pool give back its blocks.
+func (p *Pool) lvremove(ctx context.Context, name, identity string, only []string) error {
 	readOnly, err := p.keepReadOnlyAll(ctx) // the volume of a snapshot is loaded anew
 	if err != nil {
-		return false, err
+		return err
 	}
-	out, err := p.lvmWith(ctx, strings.TrimSpace(discard+" "+readOnly), append([]string{"lvremove", "--force"}, only...)...)
-	if err == nil {
-		return did(out), nil
+	_, failed := p.lvmWith(ctx, strings.TrimSpace(discard+" "+readOnly), append([]string{"lvremove", "--force"}, only...)...)
+	if failed == nil {
+		return p.removed(ctx, name, identity)
 	}
-	g, lookErr := p.look(ctx)
-	if lookErr != nil {
-		return false, p.explain(err, nil, 0)
+	if !isExit(failed) {
+		return failed
+	}
+	g, err := p.look(ctx)
+	if err != nil {
+		return p.explain(failed, nil, 0)
+	}
+	if l, there := g.find(name); there && l.has(identity) && l.is(attrOpen, 'o') {
+		return volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
+	}
+	return p.explain(failed, g, 0)
+}
+
+// removed looks whether a logical volume is gone that a command was to remove: one that selects nothing says nothing.
+func (p *Pool) removed(ctx context.Context, name, identity string) error {
+	g, err := p.stored(ctx)
+	if err != nil {
+		return err
 	}
 	l, there := g.find(name)
 	switch {
 	case !there || !l.has(identity):
-		return true, nil
-	case l.is(attrOpen, 'o'):
-		return false, volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
-	default:
-		return false, p.explain(err, g, 0)
+		return nil
+	case l.isOrigin():
+		return volume.Errorf(volume.InUse, "pool %q: a snapshot of logical volume %q was taken meanwhile: ask again", p.name, name)
 	}
+	return volume.Errorf(volume.Internal, "pool %q: lvremove ended well, and logical volume %q is there: see lvs %s/%[2]s", p.name, name, g.name)
 }
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
 func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
-	_, err := p.lvmWith(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...)
-	return err
+	if _, err := p.lvmWith(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...); err != nil {
+		return err
+	}
+	return p.removed(ctx, name, identity)
 }

@@ -2,6 +2,8 @@ package lvm
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,6 +25,9 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	}
 	if err != nil {
 		return volume.Volume{}, err
+	}
+	if err := p.grownByOthers(id, l); err != nil {
+		return v, err
 	}
 	size, err := v.Grown(asked, p.unit())
 	if err != nil {
@@ -48,30 +53,54 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 
 // extend gives a logical volume its new size.
 func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size volume.Size) error {
-	delta := size - l.size
 	cost := p.cost(size) - p.cost(l.size)
 	return p.take(ctx, cost, func() error {
 		_, active, err := p.device(l.name)
 		if err != nil {
 			return err
 		}
-		switch {
-		case p.thin() || p.config.Wipe == WipeNone || (!active && !l.has(tagReady)):
-			return p.lvextend(ctx, l.name, size, nil)
-		case active && l.has(tagReady):
-			return p.extendAttached(ctx, id, l, size, delta)
-		case active: // left so by a crash while it was being wiped
+		if p.wipes() && active && l.has(tagReady) {
+			return p.extendAttached(ctx, id, l, size)
+		}
+		if !p.thin() && active && !l.has(tagReady) { // left so by a crash while it was being wiped
 			if err := p.deactivate(ctx, l.name, tagVolume+id.String()); err != nil {
 				return err
 			}
-			return p.lvextend(ctx, l.name, size, nil)
 		}
-		tags := slices.Concat([]string{"lvchange"}, addTags(wipedTag(l.size)), delTags(tagReady), p.only(l.name, tagVolume+id.String(), tagReady))
-		if _, err := p.lvm(ctx, tags...); err != nil {
+		if err := p.noteGrowth(ctx, id, l, size); err != nil {
 			return err
 		}
 		return p.lvextend(ctx, l.name, size, nil)
 	})
+}
+
+// noteGrowth notes in the tags of a volume that is not attached, before it grows, from where it is wiped when it is attached
+// next, and up to where. One that nobody has had yet is wiped whole, and has neither.
+func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l lv, size volume.Size) error {
+	to, noted := tagged(l.tags, tagReadyTo)
+	identity := tagVolume + id.String()
+	var change []string
+	switch {
+	case p.thin() || (!noted && !l.has(tagReady)) || (!noted && !p.wipes()):
+		return nil
+	case !p.wipes(): // where it does not matter
+		change = slices.Concat(delTags(tagReadyTo+to), p.only(l.name, identity))
+	case l.has(tagReady):
+		change = slices.Concat(addTags(wipedTag(l.size)), delTags(tagReady), replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReady))
+	default:
+		change = slices.Concat(replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReadyTo+to))
+	}
+	_, err := p.lvm(ctx, append([]string{"lvchange"}, change...)...)
+	return err
+}
+
+// replaceReadyTo returns the arguments that put a tagReadyTo in the place of the one that is noted.
+func replaceReadyTo(was string, noted bool, is volume.Size) []string {
+	args := addTags(readyToTag(is))
+	if noted && tagReadyTo+was != readyToTag(is) {
+		args = append(args, delTags(tagReadyTo+was)...)
+	}
+	return args
 }
 
 // lvextend extends a logical volume with extents of the given ranges, or with any.
@@ -90,13 +119,31 @@ const maxSpareTries = 3
 
 // extendAttached extends a volume that is in use with blocks that were wiped before it gets them: they
 // are first those of a logical volume of their own. Between that one's end and the extension somebody
-// else may take them; then it begins again.
-func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size, delta volume.Size) (err error) {
-	spare := lv{name: p.lvName(forSpare, id.Name), size: delta, tags: []string{tagSpare + id.String(), tagMaking}}
-	for range maxSpareTries {
+// else may take them; then it begins again. The new size is noted before the volume has it: cut off in between, it is
+// taken back when the pool is opened (settleReadyTo), while a volume that is larger than is noted could not be told from one
+// that somebody else has extended.
+func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volume.Size) (err error) {
+	nonce := tagNonce + rand.Text()
+	spare := lv{name: p.lvName(forSpare, id.Name), size: size - l.size, tags: []string{tagSpare + id.String(), tagMaking, nonce}}
+	to, noted := tagged(l.tags, tagReadyTo)
+	identity, changed := tagVolume+id.String(), tagReadyTo+to != readyToTag(size)
+	defer func() {
+		if err != nil && changed && noted {
+			back := slices.Concat([]string{"lvchange"}, addTags(tagReadyTo+to), delTags(readyToTag(size)), p.only(l.name, identity, readyToTag(size)))
+			_, backErr := p.lvm(context.WithoutCancel(ctx), back...)
+			err = errors.Join(err, backErr)
+		}
+	}()
+	for try := range maxSpareTries {
 		var ranges []string
 		if ranges, err = p.wipeSpare(ctx, spare); err != nil {
 			return err
+		}
+		if try == 0 && changed {
+			note := slices.Concat([]string{"lvchange"}, replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReady))
+			if _, err = p.lvm(ctx, note...); err != nil {
+				return err
+			}
 		}
 		if err = p.lvextend(ctx, l.name, size, ranges); err == nil || !isExit(err) {
 			return err
@@ -125,11 +172,14 @@ func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err er
 		err = volume.Errorf(volume.Internal, "logical volume %q was made, and its device did not appear", spare.name)
 	}
 	if err == nil {
-		err = p.wipe(d.Device, 0, spare.size)
+		err = p.wipe(ctx, d.Device, 0, spare.size)
 	}
 	var g *group
 	if err == nil {
 		g, err = p.stored(ctx)
+	}
+	if err == nil && !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.name == spare.name && l.has(spare.tags[len(spare.tags)-1]) }) {
+		err = p.unconfirmed(spare.name) // its extents would be those of another time
 	}
 	// Not discarded: they have to stay zeros.
 	if removeErr := p.removeKept(ctx, spare.name, identity); err == nil {

@@ -1,13 +1,17 @@
 package lvm
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
 )
 
 // StoredAndReported returns what the pool reads from the disks, and what LVM reports, as texts that have to be the same.
@@ -47,3 +51,29 @@ func (p *Pool) comparable(g *group) string {
 	}
 	return b.String() + strings.Join(slices.Sorted(slices.Values(lines)), "\n")
 }
+
+// ReadStale has the pool read from now on, and until the returned function is called, what is at the beginning of its disks
+// now, with LVM's metadata, whatever is written there.
+func ReadStale(opened pool.Pool) (again func(), err error) {
+	p := opened.(*Pool)
+	const beginning = 2 << 20 // of a disk, with its label and its metadata area
+	was, kept := p.onDisk.Open, map[string][]byte{}
+	for _, path := range p.scanned() {
+		d, err := host.OpenDirect(path)
+		if err != nil {
+			return nil, err
+		}
+		b := make([]byte, beginning)
+		_, err = d.ReadAt(b, 0)
+		if err := errors.Join(err, d.Close()); err != nil {
+			return nil, err
+		}
+		kept[path] = b
+	}
+	p.onDisk.Open = func(path string) (metadata.Disk, error) { return staleDisk{bytes.NewReader(kept[path])}, nil }
+	return func() { p.onDisk.Open = was }, nil
+}
+
+type staleDisk struct{ *bytes.Reader }
+
+func (staleDisk) Close() error { return nil }

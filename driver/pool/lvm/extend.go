@@ -132,7 +132,7 @@ func (p *Pool) extendPart(ctx context.Context, g *group, what, option string, ha
 	if by == 0 {
 		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with: vgextend it", g.name, what, p.config.ThinPool)
 	}
-	if _, err := p.lvm(ctx, "lvextend", option, fmt.Sprintf("+%db", by), g.name+"/"+p.config.ThinPool); err != nil {
+	if _, err := p.lvmPlain(ctx, "", "lvextend", option, fmt.Sprintf("+%db", by), g.name+"/"+p.config.ThinPool); err != nil {
 		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.why(ctx, err, 0))
 	}
 	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -14,31 +15,6 @@ func (p *Pool) owns(id volume.ID) bool { return id.Node == p.node && id.Pool == 
 
 func (p *Pool) missing(id volume.ID) error {
 	return volume.Errorf(volume.NotFound, "%q is not in pool %q of node %q", id, p.name, p.node)
-}
-
-// identity returns the tag that says which volume or snapshot of ours it is; empty where it is not ours.
-func (p *Pool) identity(l lv) string {
-	for _, what := range []struct{ tag, letters string }{{tagVolume, forVolume}, {tagSnapshot, forSnapshot + forMember}, {tagSpare, forSpare}} {
-		text, ok := tagged(l.tags, what.tag)
-		if !ok {
-			continue
-		}
-		id, err := volume.ParseID(text)
-		if err != nil || !p.owns(id) {
-			continue
-		}
-		for _, letter := range what.letters {
-			if l.name == p.lvName(string(letter), id.Name) {
-				return what.tag + text
-			}
-		}
-	}
-	return ""
-}
-
-// ours reports whether a logical volume belongs to this pool, whole or not.
-func (p *Pool) ours(l lv) bool {
-	return strings.HasPrefix(l.name, namePrefix+p.name+".") && p.identity(l) != ""
 }
 
 // halfMade reports whether it, or a member of its group, is half made or half removed.
@@ -79,8 +55,11 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error
 	if err != nil {
 		return volume.Volume{}, lv{}, err
 	}
-	l, ok := g.find(p.lvName(forVolume, id.Name))
-	if !ok || !l.has(tagVolume+id.String()) || p.halfMade(g, l) {
+	l, ok, err := p.volumeIn(g, id)
+	if err != nil {
+		return volume.Volume{}, lv{}, err
+	}
+	if !ok || p.halfMade(g, l) {
 		return volume.Volume{}, lv{}, p.missing(id)
 	}
 	v, err := p.volume(l)
@@ -112,9 +91,7 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host
 		Ephemeral: r.Ephemeral, Created: r.Created, Mark: markOf(l),
 		Unwiped: p.config.Wipe == WipeNone, BlockBytes: r.BlockBytes,
 	}
-	// An active one that is not wiped yet is on its way to be attached, or was when a crash came. So is one
-	// that is copied from.
-	if d, active := all[p.mapped(l.name)]; active && l.has(tagReady) && !l.has(tagCopying) {
+	if d, active := all[p.mapped(l.name)]; active && handedOut(l) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
 		found, err := loops()
 		if err == nil {
@@ -126,6 +103,10 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host
 	}
 	return v, nil
 }
+
+// handedOut reports whether an active volume is attached. One that is not wiped yet is on its way to be, or was when a crash
+// came. So is one that is copied from.
+func handedOut(l lv) bool { return l.has(tagReady) && !l.has(tagCopying) }
 
 // markOf reads the mark. None is Used: should a mark be lost, nothing is formatted.
 func markOf(l lv) volume.Mark {
@@ -152,8 +133,12 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		return nil, err
 	}
 	loops := sync.OnceValues(p.machine.Loops)
+	found, err := p.listed(g, tagVolume, after, limit)
+	if err != nil {
+		return nil, err
+	}
 	var volumes []volume.Volume
-	for _, l := range p.listed(g, tagVolume, after, limit) {
+	for _, l := range found {
 		v, err := p.volumeWith(l, all, loops)
 		if err != nil {
 			return nil, err
@@ -164,8 +149,9 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 }
 
 // listed returns a page of the volumes or snapshots that are whole, in the order of their own names,
-// which is not that of the logical volumes.
-func (p *Pool) listed(g *group, tag, after string, limit int) []lv {
+// which is not that of the logical volumes. One that somebody has renamed is in it, and of two with one ID that with its
+// own name. A tag that cannot be read is an error, and never a shorter list.
+func (p *Pool) listed(g *group, tag, after string, limit int) ([]lv, error) {
 	nameOf := func(l lv) string {
 		text, _ := tagged(l.tags, tag)
 		id, _ := volume.ParseID(text) // ours: it parses
@@ -173,23 +159,36 @@ func (p *Pool) listed(g *group, tag, after string, limit int) []lv {
 	}
 	var found []lv
 	for _, l := range g.lvs {
-		if _, ok := tagged(l.tags, tag); ok && p.ours(l) && !p.halfMade(g, l) && nameOf(l) > after {
+		text, ok := tagged(l.tags, tag)
+		if _, err := volume.ParseID(text); ok && err != nil && strings.HasPrefix(l.name, namePrefix+p.name+".") {
+			return nil, volume.Errorf(volume.Internal, "pool %q: logical volume %q has a tag that does not say whose it is: %w", p.name, l.name, err)
+		}
+		if ok && p.ours(l) && !p.halfMade(g, l) && nameOf(l) > after {
 			found = append(found, l)
 		}
 	}
-	slices.SortFunc(found, func(a, b lv) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	misnamed := func(l lv) int {
+		if p.named(l) != nil {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(found, func(a, b lv) int { return cmp.Or(strings.Compare(nameOf(a), nameOf(b)), misnamed(a)-misnamed(b)) })
+	found = slices.CompactFunc(found, func(a, b lv) bool { return nameOf(a) == nameOf(b) })
 	if limit > 0 && len(found) > limit {
 		found = found[:limit]
 	}
-	return found
+	return found, nil
 }
 
-// Mark exchanges the tag that stands for the mark, if it is one that the new mark may follow.
+// Mark exchanges the tag that stands for the mark, if it is one that the new mark may follow. That a volume is being
+// formatted allows to zero it, so where it is marked so already LVM has to confirm that.
 func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
-	if !p.owns(id) {
-		return p.missing(id)
+	v, l, err := p.find(ctx, id)
+	if err != nil {
+		return err
 	}
-	name, identity := p.lvName(forVolume, id.Name), tagVolume+id.String()
+	identity := tagVolume + id.String()
 	var from, to []string
 	switch mark {
 	case volume.Formatting:
@@ -199,12 +198,13 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 	case volume.Block:
 		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
 	}
-	v, _, err := p.find(ctx, id)
-	if err != nil {
-		return err
+	if v.Mark == mark && mark == volume.Formatting {
+		if err := p.confirm(ctx, l.name, p.only(l.name, identity, tagFormatting)); err != nil {
+			return err
+		}
 	}
 	if len(from) > 0 && v.Mark != mark {
-		only := p.only(name, identity)
+		only := p.only(l.name, identity)
 		marks := make([]string, len(from))
 		for i, tag := range from {
 			marks[i] = `lv_tags="` + tag + `"`
@@ -212,17 +212,15 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		if mark != volume.Block { // which may follow each of the others, and Used has no tag
 			only[1] += " && (" + strings.Join(marks, " || ") + ")"
 		}
-		out, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, addTags(to...), delTags(from...), only)...)
-		if err == nil && did(out) {
-			return nil
+		_, failed := p.lvm(ctx, slices.Concat([]string{"lvchange"}, addTags(to...), delTags(from...), only)...)
+		if failed != nil && !isExit(failed) {
+			return failed
 		}
-		if err != nil && !isExit(err) {
-			return err
-		}
-	}
-	if v.Mark != mark {
 		if v, _, err = p.find(ctx, id); err != nil {
 			return err
+		}
+		if failed != nil && v.Mark != mark {
+			return p.why(ctx, failed, 0)
 		}
 	}
 	switch {

@@ -64,7 +64,7 @@ func (p *Pool) members(g *group, spec volume.SnapshotSpec) (members []member, co
 		if err != nil {
 			return nil, 0, err
 		}
-		tags := []string{tagSnapshot + id.String(), tagGroup + spec.ID.Name, tagMaking, tagReady}
+		tags := p.readySnapshot(origin, tagSnapshot+id.String(), tagGroup+spec.ID.Name, tagMaking)
 		s, err := p.snapshotOf(spec.Volumes[i], origin, p.lvName(forMember, id.Name), now, tags...)
 		if err != nil {
 			return nil, 0, err
@@ -86,6 +86,9 @@ func (p *Pool) memberPattern() string { return `loam[.]` + p.name + `[.]` + forM
 
 // removeGroup removes all that is there of a group.
 func (p *Pool) removeGroup(ctx context.Context, g *group, name string) error {
+	if err := p.membersNamed(g, name); err != nil {
+		return err
+	}
 	for _, l := range g.lvs {
 		if in, ok := tagged(l.tags, tagGroup); ok && in == name && p.ours(l) {
 			if err := p.remove(ctx, l.name, p.identity(l)); err != nil {
@@ -101,11 +104,28 @@ func (p *Pool) GetGroup(ctx context.Context, id volume.ID) ([]volume.Snapshot, e
 	if !p.owns(id) {
 		return nil, p.missing(id)
 	}
-	all, err := p.ListSnapshots(ctx, "", 0)
+	g, err := p.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	members := slices.DeleteFunc(all, func(s volume.Snapshot) bool { return s.Group != id.Name })
+	all, err := p.listed(g, tagSnapshot, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	var members []volume.Snapshot
+	for _, l := range all {
+		if !l.has(tagGroup + id.Name) {
+			continue
+		}
+		s, err := p.snapshot(l)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, err := p.snapshotIn(g, s.ID); err != nil {
+			return nil, err
+		}
+		members = append(members, s)
+	}
 	if len(members) == 0 {
 		return nil, p.missing(id)
 	}
@@ -122,11 +142,28 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if err != nil {
 		return err
 	}
+	if err := p.membersNamed(g, id.Name); err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.has(tagGroup+id.Name) && p.ours(l) }) {
-		return nil
+		return p.gone(ctx, g)
 	}
 	if err := p.tagGroup(ctx, id.Name, addTags(tagMaking)); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return p.removeGroup(ctx, g, id.Name)
+}
+
+// membersNamed says whether all that is there of a group has the names that loam gave it. The kind of its error is InUse.
+func (p *Pool) membersNamed(g *group, name string) error {
+	for _, l := range g.lvs {
+		if !l.has(tagGroup+name) || !p.ours(l) {
+			continue
+		}
+		tag, names := p.identified(l)
+		if _, _, err := p.owned(g, tag, names...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"os"
 	"slices"
 
-	"k8s.io/klog/v2"
-
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -53,26 +51,4 @@ func (p *Pool) pinned() (disks []string) {
 		}
 	}
 	return disks
-}
-
-// wake activates a thin pool that has volumes and is not active, for only then it is known how full it is.
-func (p *Pool) wake(ctx context.Context) error {
-	if !p.thin() || p.lock == nil {
-		return nil
-	}
-	if _, active, err := p.thinUsage(); err != nil || active {
-		return nil // what is to be done says better what is wrong
-	}
-	g, err := p.stored(ctx)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.pool == p.config.ThinPool }) {
-		return nil
-	}
-	if _, err := p.lvm(ctx, "lvchange", "--activate", "y", p.config.VolumeGroup+"/"+p.config.ThinPool); err != nil {
-		return err
-	}
-	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", p.name, "thinPool", p.config.ThinPool)
-	return nil
 }

@@ -181,7 +181,7 @@ func (p *Pool) establish(ctx context.Context, g *group) error {
 		if p.thin() {
 			args = []string{"lvchange", "--addtag", identityTag(i), p.config.VolumeGroup + "/" + p.config.ThinPool}
 		}
-		if _, err := p.lvm(ctx, args...); err != nil {
+		if _, err := p.lvmPlain(ctx, "", args...); err != nil {
 			return p.explain(err, g, 0)
 		}
 		found.Identity = &i

@@ -37,7 +37,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 	var volumes []string
 	var takes []func() error
 	for _, m := range written {
-		take, err := p.prepareAnew(g, m)
+		take, err := p.prepareAnew(ctx, g, m)
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (p *Pool) written(ctx context.Context, members []member) (written []member,
 }
 
 // prepareAnew empties a snapshot, and returns what takes it anew while its volume is suspended.
-func (p *Pool) prepareAnew(g *group, m member) (take func() error, err error) {
+func (p *Pool) prepareAnew(ctx context.Context, g *group, m member) (take func() error, err error) {
 	s, there := g.find(m.lv.name)
 	origin, originThere := g.find(m.volume.name)
 	if !there || !originThere || !s.has(p.identity(m.lv)) || !s.has(tagMaking) || !origin.has(p.identity(m.volume)) || s.origin != origin.name {
@@ -79,7 +79,7 @@ func (p *Pool) prepareAnew(g *group, m member) (take func() error, err error) {
 	if p.thin() {
 		return p.prepareThin(g, s.name, origin.name)
 	}
-	return p.prepareCOW(s)
+	return p.prepareCOW(ctx, s)
 }
 
 // prepareThin removes the thin device of a snapshot, and takes it again with the same number.
@@ -101,7 +101,7 @@ func (p *Pool) prepareThin(g *group, s, origin string) (func() error, error) {
 
 // prepareCOW takes the snapshot off its volume and has it begin with nothing: a store that begins with zeros is a new one
 // (drivers/md/dm-snap-persistent.c).
-func (p *Pool) prepareCOW(s lv) (func() error, error) {
+func (p *Pool) prepareCOW(ctx context.Context, s lv) (func() error, error) {
 	name := p.mapped(s.name)
 	table, err := p.machine.MapperTable(name)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *Pool) prepareCOW(s lv) (func() error, error) {
 	if err := p.machine.SetMapperTable(name, off); err != nil {
 		return nil, err
 	}
-	if err := host.Wipe(cow.Device, 0, cowChunk, host.WipeZero); err != nil {
+	if err := host.Wipe(ctx, cow.Device, 0, cowChunk, host.WipeZero); err != nil {
 		return nil, err
 	}
 	return func() error { return p.machine.SetMapperTable(name, table) }, nil

@@ -55,6 +55,7 @@ type Pool struct {
 
 	space     space
 	copies    copies
+	numbers   thinNumbers
 	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
 }
 
@@ -98,6 +99,9 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 		} else if err != nil {
 			return nil, err
 		}
+	}
+	if err := p.noteSizes(ctx, g); err != nil { // they are trusted meanwhile
+		klog.FromContext(ctx).Error(err, "volumes of an earlier version stay without their size in a tag", "pool", name)
 	}
 	p.watch(ctx)
 	return p, nil
@@ -198,10 +202,11 @@ func (p *Pool) check(g *group) error {
 // tooFewDisks reports whether no volume can be made for that.
 func (p *Pool) tooFewDisks(g *group) bool { return !p.thin() && len(g.disks) < p.shape.images }
 
-// removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member.
+// removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member. What somebody has
+// renamed stays.
 func (p *Pool) removeHalfMade(ctx context.Context, g *group) error {
 	for _, l := range g.lvs {
-		if !p.ours(l) || !p.halfMade(g, l) {
+		if !p.ours(l) || !p.halfMade(g, l) || p.named(l) != nil {
 			continue
 		}
 		if err := p.remove(ctx, l.name, p.identity(l)); err != nil {

@@ -40,7 +40,7 @@ func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
 		}
 	}
 	if half {
-		if _, err := p.lvm(ctx, "vgchange", "--deltag", tagMaking, p.config.VolumeGroup); err != nil {
+		if _, err := p.lvmPlain(ctx, "", "vgchange", "--deltag", tagMaking, p.config.VolumeGroup); err != nil {
 			return nil, p.explain(err, g, 0)
 		}
 	}
@@ -120,11 +120,11 @@ func (p *Pool) makeThinPool(ctx context.Context, g *group) error {
 		if !part || len(l.tags) > 0 {
 			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.name)
 		}
-		if _, err := p.lvm(ctx, append([]string{"lvremove", "--force"}, p.only(l.name)...)...); err != nil {
+		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(l.name)...)...); err != nil {
 			return err
 		}
 	}
-	_, err := p.lvm(ctx, "lvcreate", "--yes", "--type", "thin-pool", "--zero", "y",
+	_, err := p.lvmPlain(ctx, "", "lvcreate", "--yes", "--type", "thin-pool", "--zero", "y",
 		"--extents", "100%FREE", "--name", p.config.ThinPool, p.config.VolumeGroup)
 	return err
 }

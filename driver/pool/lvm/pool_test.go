@@ -91,7 +91,7 @@ func TestCountOfCommands(t *testing.T) {
 			step("detach again", 0, func() error { return p.Detach(ctx, id("a")) })
 			if !thin { // what it grows by is wiped first
 				step("attach", 1, attach)
-				step("expand while attached", 3, expand(12*volume.MiB))
+				step("expand while attached", 4, expand(12*volume.MiB))
 				step("detach", 1, func() error { return p.Detach(ctx, id("a")) })
 				step("expand", 2, expand(16*volume.MiB))
 			}

@@ -17,7 +17,7 @@ func reportArgs(group string) []string {
 		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
 		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
 		"--configreport", "pvseg", "-o", "pvseg_start",
-		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges,thin_id",
+		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges,thin_id,transaction_id",
 		group,
 	}
 }
@@ -66,6 +66,10 @@ type segment struct {
 	chunk  volume.Size // of a thin pool
 	ranges []string    // of extents, as "/dev/sda:0-99"
 	thinID int64       // number of a thin one in its pool, 0 of others
+	// Of a thin pool: the number of its last change, and how many messages to it LVM has not sent, which only the metadata say.
+	transaction int64
+	messages    int
+	deletes     []int64 // numbers that those have it delete
 }
 
 // The places in lv_attr (lvs(8)) that say something here.
@@ -144,7 +148,7 @@ func parseReport(text []byte) (*group, error) {
 		g.lvs = append(g.lvs, l)
 	}
 	for _, row := range r.Seg {
-		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id"))})
+		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id")), transaction: int64(n.optional(row, "transaction_id"))})
 	}
 	if n.err == nil && (g.name == "" || g.extent <= 0) {
 		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -37,7 +36,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 	if err := p.makeReady(ctx, spec.Volumes[0], origin); err != nil {
 		return nil, err
 	}
-	s, err := p.snapshotOf(spec.Volumes[0], origin, name, time.Now(), tagSnapshot+spec.ID.String(), tagReady)
+	s, err := p.snapshotOf(spec.Volumes[0], origin, name, time.Now(), p.readySnapshot(origin, tagSnapshot+spec.ID.String())...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +75,19 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 // error is Exists where they are not what spec asks for.
 func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
 	var found []volume.Snapshot
-	for _, l := range p.listed(g, tagSnapshot, "", 0) {
+	all, err := p.listed(g, tagSnapshot, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
 		s, err := p.snapshot(l)
 		if err != nil {
 			return nil, err
 		}
 		if (spec.Group && s.Group == spec.ID.Name) || (!spec.Group && s.ID == spec.ID) {
+			if _, _, err := p.snapshotIn(g, s.ID); err != nil {
+				return nil, err
+			}
 			found = append(found, s)
 		}
 	}
@@ -94,15 +100,29 @@ func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, 
 // origin finds the volume that a snapshot or copy is to be taken of. The kind of its error is InUse where what is
 // written through another device of its bytes would be missing.
 func (p *Pool) origin(g *group, id volume.ID) (lv, error) {
-	l, ok := g.find(p.lvName(forVolume, id.Name))
-	if !ok || !l.has(tagVolume+id.String()) || p.halfMade(g, l) {
+	l, ok, err := p.volumeIn(g, id)
+	if err != nil {
+		return lv{}, err
+	}
+	if !ok || p.halfMade(g, l) {
 		return lv{}, p.missing(id)
 	}
 	v, err := p.volume(l)
 	if err == nil {
 		err = v.Usable()
 	}
-	return l, err
+	if err != nil {
+		return lv{}, err
+	}
+	return l, p.grownByOthers(id, l)
+}
+
+// readySnapshot returns the tags of a snapshot that holds what is its volume's.
+func (p *Pool) readySnapshot(origin lv, tags ...string) []string {
+	if p.wipes() {
+		tags = append(tags, readyToTag(origin.size))
+	}
+	return append(tags, tagReady)
 }
 
 // snapshotOf describes a snapshot that is to be taken.
@@ -150,13 +170,14 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 }
 
 func (p *Pool) findSnapshot(g *group, id volume.ID) (lv, error) {
-	for _, what := range []string{forSnapshot, forMember} {
-		l, ok := g.find(p.lvName(what, id.Name))
-		if ok && l.has(tagSnapshot+id.String()) && !p.halfMade(g, l) {
-			return l, nil
-		}
+	l, ok, err := p.snapshotIn(g, id)
+	if err != nil {
+		return lv{}, err
 	}
-	return lv{}, p.missing(id)
+	if !ok || p.halfMade(g, l) {
+		return lv{}, p.missing(id)
+	}
+	return l, nil
 }
 
 // ListSnapshots reads the tags of all logical volumes.
@@ -165,8 +186,12 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 	if err != nil {
 		return nil, err
 	}
+	all, err := p.listed(g, tagSnapshot, after, limit)
+	if err != nil {
+		return nil, err
+	}
 	var snapshots []volume.Snapshot
-	for _, l := range p.listed(g, tagSnapshot, after, limit) {
+	for _, l := range all {
 		s, err := p.snapshot(l)
 		if err != nil {
 			return nil, err
@@ -181,10 +206,19 @@ func (p *Pool) DeleteSnapshot(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	if strings.HasPrefix(id.Name, "g-") { // perhaps a member of a group
-		if s, err := p.GetSnapshot(ctx, id); err == nil && s.Group != "" {
-			return volume.Errorf(volume.Invalid, "snapshot %q belongs to group %q: delete the group", id, s.Group)
-		}
+	g, err := p.stored(ctx)
+	if err != nil {
+		return err
 	}
-	return p.remove(ctx, p.lvName(forSnapshot, id.Name), tagSnapshot+id.String())
+	l, there, err := p.snapshotIn(g, id)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return p.gone(ctx, g, p.lvName(forSnapshot, id.Name), p.lvName(forMember, id.Name))
+	}
+	if group, ok := tagged(l.tags, tagGroup); ok {
+		return volume.Errorf(volume.Invalid, "snapshot %q belongs to group %q: delete the group", id, group)
+	}
+	return p.remove(ctx, l.name, tagSnapshot+id.String())
 }

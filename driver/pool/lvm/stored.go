@@ -73,11 +73,6 @@ func (p *Pool) read(context.Context) (*group, error) {
 	return p.lastRead.to, nil
 }
 
-// thinUsage asks device-mapper how full the thin pool is, and reports whether it is active.
-func (p *Pool) thinUsage() (host.ThinUsage, bool, error) {
-	return p.machine.ThinUsage(p.mapped(p.config.ThinPool) + "-tpool")
-}
-
 // groupOf is what a report would show of the metadata.
 func groupOf(vg *metadata.VolumeGroup) *group {
 	g := &group{name: vg.Name, extent: volume.Size(vg.ExtentBytes), tags: vg.Tags}
@@ -122,7 +117,7 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 		found.attr = letter + permission + strings.Repeat("?", attrZeroing-2) + zeroing(first) + "??"
 		g.lvs = append(g.lvs, found)
 		for _, s := range l.Segments {
-			seg := segment{lv: found.name, chunk: volume.Size(s.ChunkBytes)}
+			seg := segment{lv: found.name, chunk: volume.Size(s.ChunkBytes), thinID: s.ThinID, transaction: s.TransactionID, messages: s.Messages, deletes: s.Deletes}
 			for _, stripe := range s.Stripes {
 				seg.ranges = append(seg.ranges, fmt.Sprintf("%s:%d-%d", paths[stripe.Disk], stripe.First, stripe.First+stripe.Extents-1))
 			}

@@ -20,6 +20,8 @@ const (
 	tagMaking     = tagPrefix + "making"    // half made, or half removed: hidden, and removed when the pool is opened. On a group: made whole then
 	tagReady      = tagPrefix + "ready"     // every block was written by its user or reads as zeros
 	tagWiped      = tagPrefix + "wiped="    // without ready: up to which byte that holds; none: 0
+	tagReadyTo    = tagPrefix + "readyTo="  // up to which byte ready holds, or will when it is attached next (readyto.go)
+	tagNonce      = tagPrefix + "nonce="    // on a spare: something random, by which the metadata that have it are known
 	tagCopying    = tagPrefix + "copying"   // on a volume: active to copy from, and not attached
 	tagFresh      = tagPrefix + "mark=fresh"
 	tagFormatting = tagPrefix + "mark=formatting"

@@ -1,0 +1,35 @@
+package lvm
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// confirm has LVM itself say that the logical volume that a selection names is there as the selection says. What is read
+// from the metadata areas is for finding and listing: before something is destroyed that a tag allows to, LVM has to see
+// that tag as well. It takes a process. The kind of its error is Unavailable where LVM sees something else.
+func (p *Pool) confirm(ctx context.Context, name string, only []string) error {
+	out, err := p.lvm(ctx, append([]string{"lvs", "--reportformat", "json", "-o", "lv_name"}, only...)...)
+	if err != nil {
+		return p.why(ctx, err, 0)
+	}
+	var report struct {
+		Report []sections `json:"report"`
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		return volume.Errorf(volume.Internal, "pool %q: report of lvm: %w", p.name, err)
+	}
+	for _, r := range report.Report {
+		if slices.ContainsFunc(r.LV, func(row map[string]string) bool { return row["lv_name"] == name }) {
+			return nil
+		}
+	}
+	return p.unconfirmed(name)
+}
+
+func (p *Pool) unconfirmed(name string) error {
+	return volume.Errorf(volume.Unavailable, "pool %q: LVM does not see logical volume %q as its metadata were read from the disks, so nothing was done with it: ask again; where that stays so, see what lvs -o +lv_tags and pvck --dump metadata say", p.name, name)
+}

@@ -1,0 +1,48 @@
+package lvm
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+func TestWhoseALogicalVolumeIs(t *testing.T) {
+	p := testPool(t, Config{VolumeGroup: "vg0"})
+	id := volume.ID{Node: "n1", Pool: "fast", Name: "a"}
+	const tag, own = "loam.storage/volume=n1/fast/a", "loam.fast.v.a"
+	of := func(name string, tags ...string) lv { return lv{name: name, tags: tags} }
+	for what, c := range map[string]struct {
+		lvs  []lv
+		ok   bool
+		kind volume.Kind // where there is an error
+		says string
+	}{
+		"none":                   {nil, false, 0, ""},
+		"its own":                {[]lv{of("other"), of(own, tag)}, true, 0, ""},
+		"without tags":           {[]lv{of(own)}, false, 0, ""},
+		"with tags of others":    {[]lv{of(own, "theirs")}, false, 0, ""},
+		"another node's":         {[]lv{of(own, "loam.storage/volume=n2/fast/a")}, false, 0, ""},
+		"renamed":                {[]lv{of("other", tag)}, false, volume.InUse, "lvrename vg0 other " + own},
+		"renamed, and its name":  {[]lv{of(own), of("other", tag)}, false, volume.InUse, "lvrename vg0 other " + own},
+		"two":                    {[]lv{of("other", tag), of(own, tag)}, false, volume.InUse, `"other" and "` + own + `"`},
+		"parts of a RAID volume": {[]lv{of(own, tag), of("["+own+"_rmeta_0]", tag), of(own+"_rmeta_1", tag)}, true, 0, ""},
+		"without its tag":        {[]lv{of(own, tagReady)}, false, volume.Internal, "lvchange --addtag " + tag + " vg0/" + own},
+		"tags that are one text": {[]lv{of(own, tag+";"+tagReady)}, false, volume.Internal, own},
+	} {
+		l, ok, err := p.volumeIn(&group{name: "vg0", lvs: c.lvs}, id)
+		if ok != c.ok || (ok && l.name != own) || (err != nil) != (c.says != "") {
+			t.Errorf("%s: %+v, %t, %v", what, l, ok, err)
+		}
+		if err != nil && (!volume.Is(err, c.kind) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := p.listed(&group{lvs: []lv{of(own, tag+";"+tagReady)}}, tagVolume, "", 0); !volume.Is(err, volume.Internal) {
+		t.Errorf("a list with one whose tag cannot be read: %v", err)
+	}
+	found, err := p.listed(&group{lvs: []lv{of("other", tag), of(own, tag), of("["+own+"_rmeta_0]", tag)}}, tagVolume, "", 0)
+	if err != nil || len(found) != 1 || found[0].name != own {
+		t.Errorf("a list with two of one ID: %+v, %v", found, err)
+	}
+}

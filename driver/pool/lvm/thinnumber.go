@@ -1,0 +1,122 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// thinNumbers is who gives out numbers in the thin pool.
+type thinNumbers struct {
+	one  sync.Mutex             // held while a thin logical volume is made
+	held atomic.Pointer[string] // why the next number cannot be given out, as far as the last attempt saw
+}
+
+// maxNumberTries is how often somebody else may take the number that was seen to be free.
+const maxNumberTries = 3
+
+// makeThin runs an lvcreate that makes one thin logical volume, whose name and first tag are given, and sees to it that it
+// gets a number of which the kernel has nothing. LVM gives the one after the highest that it knows of.
+func (p *Pool) makeThin(ctx context.Context, name, tag string, create func() ([]byte, error)) ([]byte, error) {
+	p.numbers.one.Lock()
+	defer p.numbers.one.Unlock()
+	for range maxNumberTries {
+		next, err := p.freeNumber(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out, err := create()
+		if err != nil {
+			return out, err
+		}
+		g, err := p.stored(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if got := g.thinID(name); got == next {
+			return out, nil
+		}
+		// Somebody else has made one in between, and nobody has looked at this number.
+		if _, err := p.lvmPlain(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, tag)...)...); err != nil {
+			return nil, err
+		}
+	}
+	return nil, volume.Errorf(volume.Unavailable, "pool %q: somebody else is making volumes in thin pool %q all the time: ask again", p.name, p.config.ThinPool)
+}
+
+// freeNumber returns the number that the next thin logical volume gets, if the kernel has none of it. The kind of its
+// error is Unavailable where it has.
+func (p *Pool) freeNumber(ctx context.Context) (int64, error) {
+	next, free, err := p.nextNumber(ctx, p.seenWithoutLock)
+	if err != nil {
+		return 0, err
+	}
+	if !free { // perhaps a command of LVM is just making it
+		release, err := p.lockGroup(ctx)
+		if err != nil {
+			return 0, err
+		}
+		next, free, err = p.nextNumber(ctx, p.seenWithLock)
+		if err := errors.Join(err, release()); err != nil {
+			return 0, err
+		}
+	}
+	if free {
+		p.numbers.held.Store(nil)
+		return next, nil
+	}
+	why := p.heldNumber(next)
+	p.numbers.held.Store(&why)
+	return 0, volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, why)
+}
+
+func (p *Pool) heldNumber(n int64) string {
+	return fmt.Sprintf("thin pool %q holds a volume number %d that LVM's metadata do not have, and LVM would give its blocks to the next volume, so none is made: where nobody misses it (vgcfgrestore --list %s), dmsetup message %s 0 \"delete %[2]d\"", p.config.ThinPool, n, p.config.VolumeGroup, p.poolDevice())
+}
+
+// nextNumber returns the number that LVM gives next, and reports whether the kernel has nothing under it.
+func (p *Pool) nextNumber(ctx context.Context, see func(context.Context) (*group, error)) (next int64, free bool, err error) {
+	g, err := see(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, l := range g.lvs {
+		if l.pool == p.config.ThinPool {
+			next = max(next, g.thinID(l.name))
+		}
+	}
+	next++
+	there, err := p.machine.ThinDeviceExists(p.poolDevice(), next)
+	if err != nil || !there {
+		return next, !there, err
+	}
+	// LVM may have noted that it has to be deleted, and does that first.
+	is, err := p.compare(ctx, func(context.Context) (*group, error) { return g, nil })
+	noted := slices.ContainsFunc(g.segments, func(s segment) bool { return s.lv == p.config.ThinPool && slices.Contains(s.deletes, next) })
+	return next, is.pending && noted, err
+}
+
+// numberTrouble is why nothing can be made in the thin pool, where the last attempt saw that and it is still so.
+func (p *Pool) numberTrouble(ctx context.Context) string {
+	if p.numbers.held.Load() == nil {
+		return ""
+	}
+	if next, free, err := p.nextNumber(ctx, p.seenWithoutLock); err == nil && !free {
+		return p.heldNumber(next)
+	}
+	p.numbers.held.Store(nil)
+	return ""
+}
+
+// flagValue returns what follows a flag in arguments, empty where it is not there.
+func flagValue(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}
