@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -53,18 +54,25 @@ func parseCreate(req *csi.CreateVolumeRequest) (spec volume.Spec, accesses []vol
 	if spec.Source, err = parseSource(req.GetVolumeContentSource()); err != nil {
 		return spec, nil, err
 	}
+	spec.Mkfs = mkfsFor(spec, accesses)
 	return spec, accesses, checkOptions(spec, accesses)
+}
+
+// mkfsFor returns the file system that is made of a new volume: the one asked for, else the default one; empty
+// for a copy, and for what is used as a block device.
+func mkfsFor(spec volume.Spec, accesses []volume.Access) volume.FSType {
+	mounted := slices.ContainsFunc(accesses, func(a volume.Access) bool { return !a.Block })
+	if spec.Source != nil || !mounted {
+		return ""
+	}
+	return cmp.Or(spec.FSType, volume.DefaultFSType)
 }
 
 // checkOptions says whether the options for mkfs and mount suit the file system that the volume will have:
 // that of its source if it is a copy, and else the one asked for, or the default one. The kind of its error
 // is Invalid.
 func checkOptions(spec volume.Spec, accesses []volume.Access) error {
-	t := spec.FSType
-	mounted := slices.ContainsFunc(accesses, func(a volume.Access) bool { return !a.Block })
-	if t == "" && mounted && spec.Source == nil {
-		t = volume.DefaultFSType
-	}
+	t := cmp.Or(spec.Mkfs, spec.FSType)
 	err := checkMountOptions(accesses, t)
 	if err == nil && t != "" {
 		err = spec.Parameters.CheckMkfs(t)

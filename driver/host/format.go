@@ -31,10 +31,8 @@ func (h *Host) Format(ctx context.Context, device string, f Format) error {
 	if err := lockDevice(ctx, lock); err != nil {
 		return err
 	}
-	err = h.mkfs(ctx, lock, f, !f.Unwiped)
-	var exit *ExitError
-	if errors.As(err, &exit) && f.Type == volume.Ext4 && strings.Contains(exit.Stderr, prezeroed[:strings.Index(prezeroed, "=")]) {
-		err = h.mkfs(ctx, lock, f, false)
+	if _, err = h.mkfs(ctx, lock, f, !f.Unwiped); refusesPrezeroed(err) {
+		_, err = h.mkfs(ctx, lock, f, false)
 	}
 	if err != nil {
 		return volume.Errorf(volume.Internal, "make %s on %q: %w", f.Type, device, err)
@@ -42,7 +40,13 @@ func (h *Host) Format(ctx context.Context, device string, f Format) error {
 	return h.SyncDevice(device)
 }
 
-func (h *Host) mkfs(ctx context.Context, device *os.File, f Format, zeroed bool) error {
+// refusesPrezeroed reports whether an error is that of a mke2fs which does not know the option.
+func refusesPrezeroed(err error) bool {
+	var exit *ExitError
+	return errors.As(err, &exit) && strings.Contains(exit.Stderr, prezeroed[:strings.Index(prezeroed, "=")])
+}
+
+func (h *Host) mkfs(ctx context.Context, device *os.File, f Format, zeroed bool) (said []byte, err error) {
 	var args []string
 	switch f.Type {
 	case volume.Ext4:
@@ -54,10 +58,9 @@ func (h *Host) mkfs(ctx context.Context, device *os.File, f Format, zeroed bool)
 	case volume.XFS, volume.Btrfs:
 		args = append([]string{"-q", "-K"}, f.Args...)
 	default:
-		return volume.Errorf(volume.Invalid, "file system type %q cannot be made", f.Type)
+		return nil, volume.Errorf(volume.Invalid, "file system type %q cannot be made", f.Type)
 	}
-	_, err := h.runner.Run(ctx, Command{Name: "mkfs." + string(f.Type), Args: append(args, device.Name()), Inherit: []*os.File{device}})
-	return err
+	return h.runner.Run(ctx, Command{Name: "mkfs." + string(f.Type), Args: append(args, device.Name()), Inherit: []*os.File{device}})
 }
 
 // withExtended puts more extended options in front of the caller's own: of several -E mke2fs reads

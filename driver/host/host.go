@@ -18,6 +18,7 @@ type Host struct {
 	runner  Runner
 	mounter mount.Interface
 	grower  *mount.ResizeFs
+	trials  trials
 }
 
 var _ Machine = (*Host)(nil)
@@ -26,7 +27,7 @@ var _ Machine = (*Host)(nil)
 // like, which make a temporary directory to see how umount(8) fails: a process that is killed meanwhile
 // leaves it, and nothing here is unmounted by that.
 func New(runner Runner) *Host {
-	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()})}
+	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()}), trials: newTrials()}
 }
 
 // tools starts the commands of mount-utils where the Runner finds its own, and has the error of one that is not there name it.

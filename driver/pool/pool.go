@@ -42,7 +42,8 @@ type Pool interface {
 	// them, and is marked volume.Used, or volume.Block where the source is. The size is the least that the pool can make within
 	// spec.Size. A volume of that ID that fits the spec is returned as it is; one that does not is
 	// Exists. Full if the space is not there, OutOfRange if no size fits or the source is larger
-	// than the limit, NotFound if the source is not there, Unsupported if the pool cannot copy.
+	// than the limit, NotFound if the source is not there, Unsupported if the pool cannot copy. Invalid
+	// if mkfs or the kernel refuses what spec.Parameters ask of mkfs for spec.Mkfs; then nothing was made.
 	Create(ctx context.Context, spec volume.Spec) (volume.Volume, error)
 
 	// Delete removes the volume and gives its space back. Nil when there is none; InUse while it is

@@ -38,6 +38,7 @@ type Spec struct {
 	Size       Range
 	Source     *Source // nil for an empty volume, which reads as zeros
 	FSType     FSType  // the file system it is meant for; empty where the caller did not say
+	Mkfs       FSType  // the file system that is certainly made of it if it is no copy; empty for none, as of a block device
 	Parameters Parameters
 	Claim      Claim
 	Ephemeral  bool // lives and dies with one pod

@@ -31,6 +31,9 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
+	if err := p.machine.TrySpec(ctx, spec, size, spec.BlockBytes); err != nil {
+		return volume.Volume{}, err
+	}
 	err = p.place("volume-"+spec.ID.Name, p.volumeDir(spec.ID.Name), func(dir string) error {
 		return p.fill(ctx, dir, spec, source, size)
 	})

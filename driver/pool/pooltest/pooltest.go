@@ -26,6 +26,8 @@ type Options struct {
 	// Slack is by how many bytes the free space may differ while the same volumes are there. A pool
 	// on a file system cannot know how much of it the file system takes for itself.
 	Slack volume.Size
+	// Untried is for a pool whose machine has nothing to try mkfs on.
+	Untried bool
 	// Slow is for a pool that starts a process with each call: what is done over and over is done less often.
 	Slow bool
 }
@@ -38,7 +40,7 @@ func Run(t *testing.T, o Options) {
 	}{
 		{"create", createTests}, {"remove", removeTests}, {"attach", attachTests}, {"expand", expandTests},
 		{"capacity", capacityTests}, {"snapshot", snapshotTests}, {"copy", copyTests}, {"group", groupTests},
-		{"reopen", reopenTests}, {"block", blockTests}, {"mark", markTests},
+		{"reopen", reopenTests}, {"block", blockTests}, {"mkfs", mkfsTests}, {"mark", markTests},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
@@ -46,6 +48,9 @@ func Run(t *testing.T, o Options) {
 				t.Run(test.name, func(t *testing.T) {
 					if test.reopens && o.Reopen == nil {
 						t.Skip("this pool does not outlive its process")
+					}
+					if g.name == "mkfs" && o.Untried {
+						t.Skip("this pool has nothing to try mkfs on")
 					}
 					p := o.New(t)
 					snapshots, _ := p.(pool.Snapshotter)
