@@ -1,8 +1,10 @@
 package host_test
 
 import (
+	"bufio"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -107,10 +109,56 @@ func (missing) Run(_ context.Context, c host.Command) ([]byte, error) {
 	return nil, volume.Errorf(volume.Internal, "%s is not installed on this machine", c.Name)
 }
 
-// A trial that is cut off, as by a process that is killed, leaves nothing: the devices go with the files.
+// trialEnv makes this test binary try one file system after the other, and say each time that it begins.
+const trialEnv = "LOAM_TEST_TRIAL"
+
+func tryFormats() {
+	h, size := host.New(host.NewRunner()), 320*volume.MiB
+	for {
+		for _, t := range volume.FSTypes() {
+			_, _ = os.Stdout.WriteString("begin\n")
+			options := map[volume.FSType]string{volume.Ext4: "-m 1", volume.XFS: "-m reflink=0", volume.Btrfs: "-n 16384"}[t]
+			if err := h.TryFormat(context.Background(), host.Trial{Type: t, Options: options, SizeBytes: size, BlockBytes: 4096}); err != nil {
+				panic(err)
+			}
+		}
+		size += volume.MiB
+	}
+}
+
+// A trial whose process is killed leaves neither a device nor a mount: they go with what it had open.
+func TestATrialThatIsKilledLeavesNothing(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	for i := range 12 {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), trialEnv+"=yes")
+		out, err := c.StdoutPipe()
+		if err == nil {
+			err = c.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range 1 + i%3 { // ext4, xfs, btrfs
+			if !lines.Scan() {
+				t.Fatalf("it ended: %v", c.Wait())
+			}
+		}
+		time.Sleep(time.Duration(i) * 17 * time.Millisecond) // at whatever moment
+		if err := c.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait() // it was killed
+		if left := trialDevices(t); len(left) > 0 {
+			t.Fatalf("left are %q", left)
+		}
+	}
+}
+
 func TestATrialIsForOneAtATimeAndEndsWaiting(t *testing.T) {
 	hosttest.NeedsRoot(t)
-	slow := slowRunner{begun: make(chan struct{}), go_: make(chan struct{})}
+	slow := slowRunner{begun: make(chan struct{}), goOn: make(chan struct{})}
 	h := host.New(slow)
 	trial := host.Trial{Type: volume.Btrfs, Options: "-n 16384", SizeBytes: volume.GiB, BlockBytes: 4096}
 	ended := make(chan error, 1)
@@ -121,7 +169,7 @@ func TestATrialIsForOneAtATimeAndEndsWaiting(t *testing.T) {
 	if err := h.TryFormat(ctx, trial); !volume.Is(err, volume.Unavailable) {
 		t.Errorf("a caller that left: %v", err)
 	}
-	close(slow.go_)
+	close(slow.goOn)
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
@@ -131,12 +179,12 @@ func TestATrialIsForOneAtATimeAndEndsWaiting(t *testing.T) {
 }
 
 // slowRunner runs the first command when it is told to.
-type slowRunner struct{ begun, go_ chan struct{} }
+type slowRunner struct{ begun, goOn chan struct{} }
 
 func (s slowRunner) Run(ctx context.Context, c host.Command) ([]byte, error) {
 	if strings.HasPrefix(c.Name, "mkfs") {
 		close(s.begun)
-		<-s.go_
+		<-s.goOn
 	}
 	return host.NewRunner().Run(ctx, c)
 }
