@@ -12,9 +12,8 @@ import (
 // or a device of the node into the new file system, write to another device, discard the blocks of the
 // volume, or do everything except make a file system.
 //
-// No btrfs is given a UUID: all volumes of a class would have it, and a kernel before 6.7 takes two devices
-// with one UUID for parts of one file system, and may mount the other one. It does ext4 no harm, and xfs is
-// mounted without a look at it.
+// No btrfs is given a UUID: all volumes of a class would have it, and a kernel before 6.7 tells devices apart
+// by it and mounts one of them at a time. It does ext4 no harm, and xfs is mounted without a look at it.
 //
 // The value is any word, or where there is a list, what is in the list: words with commas between them,
 // each of which may have a value (stride=16).
