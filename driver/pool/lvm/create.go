@@ -28,6 +28,9 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
+	if err := p.machine.TrySpecOn(ctx, spec, size, p.scanned()); err != nil {
+		return volume.Volume{}, err
+	}
 	tags, err := recordTags(spec.Record())
 	if err != nil {
 		return volume.Volume{}, err

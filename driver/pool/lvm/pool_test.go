@@ -28,7 +28,7 @@ func TestPool(t *testing.T) {
 			k.prepare(t)
 			pooltest.Run(t, pooltest.Options{
 				Node: node,
-				Slow: true, Untried: true,
+				Slow: true,
 				New: func(t *testing.T) pool.Pool {
 					p := open(t, k.config, host.NewRunner())
 					t.Cleanup(func() { empty(t, p) })
