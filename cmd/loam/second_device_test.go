@@ -54,7 +54,7 @@ func TestAVolumeThatIsMountedThroughAnotherLoopDevice(t *testing.T) {
 			if err := stage(staging, access); err != nil {
 				t.Fatal(err)
 			}
-			device, image := mountedAt(t, staging).Source, filepath.Join(dir, "pool/volumes", name, "image")
+			image := filepath.Join(dir, "pool/volumes", name, "image")
 			if err := unstage(staging); err != nil {
 				t.Fatal(err)
 			}
@@ -63,6 +63,7 @@ func TestAVolumeThatIsMountedThroughAnotherLoopDevice(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			device := said(t, "losetup", "--noheadings", "--output", "NAME", "--associated", image) // none where it is not attached
 			if ofDevice {
 				said(t, "mount", "-o", "loop", device, staging)
 			} else {
