@@ -11,6 +11,7 @@ import (
 // Mapped is a device-mapper device.
 type Mapped struct {
 	Device    string // path of its node as the kernel names it, /dev/dm-3
+	UUID      string // which says what it is, whatever its name; LVM's begins with "LVM-"
 	ReadOnly  bool
 	Suspended bool
 }
@@ -32,6 +33,10 @@ func (h *Host) MappedDevices() (map[string]Mapped, error) {
 		if err != nil {
 			continue // it went away meanwhile
 		}
+		uuid, err := readSysfs(filepath.Join(dir, "dm/uuid"))
+		if err != nil {
+			continue
+		}
 		readOnly, err := readSysfs(filepath.Join(dir, "ro"))
 		if err != nil {
 			continue
@@ -40,7 +45,7 @@ func (h *Host) MappedDevices() (map[string]Mapped, error) {
 		if err != nil {
 			continue
 		}
-		devices[name] = Mapped{Device: "/dev/" + entry.Name(), ReadOnly: readOnly == "1", Suspended: suspended == "1"}
+		devices[name] = Mapped{Device: "/dev/" + entry.Name(), UUID: uuid, ReadOnly: readOnly == "1", Suspended: suspended == "1"}
 	}
 	return devices, nil
 }

@@ -72,6 +72,11 @@ func (p *Pool) lvmPlain(ctx context.Context, further string, args ...string) ([]
 }
 
 func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([]byte, error) {
+	if args[0] != "fullreport" { // which makes no device
+		if err := p.machine.HoldBoundMapped(); err != nil {
+			return nil, err
+		}
+	}
 	timeout := commandTimeout
 	if args[0] == "lvremove" {
 		timeout = longTimeout

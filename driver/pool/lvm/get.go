@@ -3,6 +3,7 @@ package lvm
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -93,6 +94,9 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host
 	}
 	if d, active := all[p.mapped(l.name)]; active && handedOut(l) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
+		if l.uuid != "" && d.UUID != l.uuid {
+			v.Fault = fmt.Sprintf("that is no device of logical volume %s: it has the UUID %.80q, not %q", l.name, d.UUID, l.uuid)
+		}
 		found, err := loops()
 		if err == nil {
 			v.Others, err = p.machine.MountedAbove(d.Device, found)

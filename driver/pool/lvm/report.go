@@ -13,9 +13,9 @@ import (
 func reportArgs(group string) []string {
 	return []string{
 		"fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
-		"--configreport", "vg", "-o", "vg_name,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count,vg_mda_size,vg_mda_free",
+		"--configreport", "vg", "-o", "vg_name,vg_uuid,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count,vg_mda_size,vg_mda_free",
 		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
-		"--configreport", "lv", "-o", "lv_name,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
+		"--configreport", "lv", "-o", "lv_name,lv_uuid,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
 		"--configreport", "pvseg", "-o", "pvseg_start",
 		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges,thin_id,transaction_id",
 		group,
@@ -48,6 +48,7 @@ type disk struct {
 // lv is a logical volume.
 type lv struct {
 	name      string // in brackets where it is a hidden part of another
+	uuid      string // of its device-mapper device (mapperUUID); empty where it is not known
 	size      volume.Size
 	attr      string // as lv_attr in lvs(8)
 	tags      []string
@@ -138,7 +139,7 @@ func parseReport(text []byte) (*group, error) {
 	}
 	for _, row := range r.LV {
 		l := lv{
-			name: row["lv_name"], size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
+			name: row["lv_name"], uuid: mapperUUID(vg["vg_uuid"], row["lv_uuid"]), size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
 			pool: row["pool_lv"], origin: row["origin"], health: row["lv_health_status"],
 			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"), metaBytes: n.optional(row, "lv_metadata_size"),
 		}
@@ -154,6 +155,15 @@ func parseReport(text []byte) (*group, error) {
 		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")
 	}
 	return g, n.err
+}
+
+// mapperUUID returns the UUID that LVM gives the device of a logical volume, without the hyphens in those of
+// both (build_dm_uuid in lib/activate/dev_manager.c); empty where one of them is.
+func mapperUUID(group, volume string) string {
+	if group == "" || volume == "" {
+		return ""
+	}
+	return "LVM-" + strings.ReplaceAll(group+volume, "-", "")
 }
 
 func list(text string) []string {

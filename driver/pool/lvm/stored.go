@@ -97,7 +97,7 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 			continue
 		}
 		first := l.Segments[0]
-		found := lv{name: l.Name, size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata]}
+		found := lv{name: l.Name, uuid: mapperUUID(vg.ID, l.ID), size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata]}
 		letter := letterOf(first.Type)
 		if origin, ok := origins[l.Name]; ok {
 			letter, found.origin = "s", origin
