@@ -51,8 +51,7 @@ func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 		return err
 	}
 	if there && u.block {
-		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending, and
-		// another pod that ends at the same time sets the same.
+		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending.
 		if err := markPublished(ctx, p, v, true); err != nil {
 			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", v.ID)
 		}

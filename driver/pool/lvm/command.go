@@ -89,13 +89,12 @@ func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([
 	}
 	all := []string{args[0], "--config", settings(p.config.VolumeGroup, further)}
 	if len(disks) == 0 {
-		disks = p.pinned()
+		var err error
+		if disks, err = p.findGroup(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if len(disks) > 0 {
-		all = append(all, "--devices", strings.Join(disks, ","))
-	} else {
-		all = append(all, "--devicesfile", "")
-	}
+	all = append(all, devicesArgs(disks)...)
 	return p.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
 }
 
@@ -171,12 +170,12 @@ func (p *Pool) only(name string, tags ...string) []string {
 // look has LVM report the volume group.
 func (p *Pool) look(ctx context.Context) (*group, error) { return p.reports.get(ctx, p.name, p.report) }
 
-// report reads the volume group from the disks that it had, and from all disks where that is not all of
-// it any more.
+// report reads the volume group from the disks that it had, and where that is not all of it any more, from those
+// that are found to be its now.
 func (p *Pool) report(ctx context.Context) (*group, error) {
 	disks := p.scanned()
 	g, err := p.reportFrom(ctx, disks)
-	if len(disks) > 0 && (err != nil || g.missing > 0) {
+	if len(disks) > 0 && (err != nil || g.missing > 0 || p.isAnother(g.id)) {
 		g, err = p.reportFrom(ctx, nil)
 	}
 	if err == nil {
@@ -214,6 +213,9 @@ func (p *Pool) remember(g *group) {
 	p.seen.Lock()
 	defer p.seen.Unlock()
 	p.extent = g.extent
+	if p.uuid == "" {
+		p.uuid = g.id
+	}
 	p.disks = p.disks[:0:0]
 	for _, d := range g.disks {
 		if !d.missing && strings.HasPrefix(d.name, "/") {

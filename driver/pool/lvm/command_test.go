@@ -36,6 +36,9 @@ func (f *fakeLVM) Run(_ context.Context, c host.Command) ([]byte, error) {
 	if c.Name != "lvm" || c.Timeout <= 0 || c.Timeout > 15*time.Minute || c.Args[1] != "--config" {
 		return nil, volume.Errorf(volume.Internal, "a command without a deadline or its settings: %+v", c)
 	}
+	if c.Args[0] == "pvs" {
+		return f.pvs(c.Args), nil
+	}
 	if c.Args[0] != "fullreport" {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -58,6 +61,29 @@ func (f *fakeLVM) Run(_ context.Context, c host.Command) ([]byte, error) {
 		missing, strings.Join(pvs, ","), strings.Join(f.lvs, ",")), nil
 }
 
+// pvs answers which disks have the name of the group, of those that LVM may look at.
+func (f *fakeLVM) pvs(args []string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var rows []string
+	for i, d := range f.disks {
+		if slices.Contains(strings.Split(args[slices.Index(args, "--devices")+1], ","), d) {
+			rows = append(rows, fmt.Sprintf(`{"pv_name":%q, "pv_uuid":"disk%d", "vg_uuid":"group"}`, d, i))
+		}
+	}
+	return fmt.Appendf(nil, `{"report":[{"pv":[%s]}]}`, strings.Join(rows, ","))
+}
+
+// blockDevices are the disks, and one that is somebody else's.
+func (f *fakeLVM) blockDevices(context.Context) (all []host.BlockDevice, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, d := range append([]string{"/dev/other"}, f.disks...) {
+		all = append(all, host.BlockDevice{Name: strings.TrimPrefix(d, "/dev/"), Path: d, Number: host.DeviceNumber{Major: 254, Minor: uint32(i)}, SizeBytes: volume.GiB})
+	}
+	return all, nil
+}
+
 // made adds the logical volume that an lvcreate asks for to the report.
 func (f *fakeLVM) made(args []string) {
 	var tags []string
@@ -76,7 +102,7 @@ func fakePool(t *testing.T, f *fakeLVM) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.flushDisk = func(string) error { return nil }
+	p.flushDisk, p.blockDevices = func(string) error { return nil }, f.blockDevices
 	p.onDisk.Open = func(string) (metadata.Disk, error) { return nil, errors.New("there is no disk behind this one") }
 	if _, err := p.look(t.Context()); err != nil {
 		t.Fatal(err)
@@ -129,9 +155,9 @@ func TestCommandsScanOnlyThePoolsDisks(t *testing.T) {
 // missing. Another one is tried again where it fails for that.
 func TestANewDiskIsGivenToCommands(t *testing.T) {
 	for _, c := range []struct{ args, want []string }{
-		{[]string{"lvchange", "--addtag", "a"}, []string{"fullreport", "fullreport", "lvchange"}},
-		{[]string{"lvremove"}, []string{"fullreport", "fullreport", "lvremove"}},
-		{[]string{"lvchange", "--activate", "y"}, []string{"lvchange", "fullreport", "fullreport", "lvchange"}},
+		{[]string{"lvchange", "--addtag", "a"}, []string{"fullreport", "pvs", "fullreport", "lvchange"}},
+		{[]string{"lvremove"}, []string{"fullreport", "pvs", "fullreport", "lvremove"}},
+		{[]string{"lvchange", "--activate", "y"}, []string{"lvchange", "fullreport", "pvs", "fullreport", "lvchange"}},
 	} {
 		f := &fakeLVM{disks: []string{"/dev/vda"}}
 		f.change = func(f *fakeLVM, args []string) error {
@@ -164,7 +190,11 @@ func TestPinnedDisksAreTheOnlyOnesLookedAt(t *testing.T) {
 		if _, err := p.look(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if c := f.commands[0]; slices.Contains(c, there) == create || slices.Contains(c, "--devicesfile") != create {
+		want := there
+		if create {
+			want = "/dev/other," + there
+		}
+		if c := f.commands[0]; c[0] != "pvs" || !slices.Contains(c, want) {
 			t.Errorf("create %t: the command was %v", create, c)
 		}
 	}

@@ -33,20 +33,22 @@ const lockDirectory = "/run/lock/lvm"
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
-	name, node string
-	config     Config
-	shape      shape
-	machine    *host.Host
-	runner     host.Runner
-	flushDisk  func(path string) error
-	onDisk     metadata.Reader
-	lock       *os.File     // nil while only inspected
-	release    func() error // lets the machine forget the pool when it is told to; nil while only inspected
+	name, node   string
+	config       Config
+	shape        shape
+	machine      *host.Host
+	runner       host.Runner
+	flushDisk    func(path string) error
+	blockDevices func(context.Context) ([]host.BlockDevice, error)
+	onDisk       metadata.Reader
+	lock         *os.File     // nil while only inspected
+	release      func() error // lets the machine forget the pool when it is told to; nil while only inspected
 
 	id atomic.Pointer[string] // of its identity; nil while it has none, or is only inspected
 
 	seen   sync.Mutex
 	disks  []string // of the group, when it was last seen
+	uuid   string   // of the group, when it was first seen
 	extent volume.Size
 
 	reports  shared[*group]
@@ -130,7 +132,7 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	}
 	p := &Pool{
 		name: name, node: node, config: c, shape: c.shape(), machine: machine, runner: runner, flushDisk: host.FlushDevice,
-		onDisk: metadata.Reader{Open: openDirect},
+		onDisk: metadata.Reader{Open: openDirect}, blockDevices: machine.BlockDevices,
 	}
 	p.space.ended.L = &p.space.Mutex
 	p.copies.of = map[string]*copied{}

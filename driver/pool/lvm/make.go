@@ -51,6 +51,9 @@ func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
 // kind of its error is Invalid where one is neither.
 func (p *Pool) makeGroup(ctx context.Context) error {
 	var empty []string
+	if err := p.checkDevices(ctx); err != nil {
+		return err
+	}
 	for _, device := range p.config.Devices {
 		found, err := p.machine.Probe(ctx, device)
 		switch {

@@ -25,6 +25,7 @@ func reportArgs(group string) []string {
 // group is a volume group as a report shows it.
 type group struct {
 	name     string
+	id       string // UUID
 	extent   volume.Size
 	attr     string // as vg_attr in vgs(8)
 	tags     []string
@@ -128,7 +129,7 @@ func parseReport(text []byte) (*group, error) {
 	}
 	r, n := report.Report[i], &numbers{}
 	vg := r.VG[0]
-	g := &group{name: vg["vg_name"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
+	g := &group{name: vg["vg_name"], id: vg["vg_uuid"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
 	g.texts, g.textFree = n.optional(vg, "vg_mda_size"), n.optional(vg, "vg_mda_free")
 	for _, row := range r.PV {
 		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}

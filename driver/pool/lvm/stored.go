@@ -61,6 +61,8 @@ func (p *Pool) read(context.Context) (*group, error) {
 		return nil, err
 	case vg.Name != p.config.VolumeGroup:
 		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", p.config.VolumeGroup, vg.Name)
+	case p.isAnother(vg.ID):
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", p.config.VolumeGroup, vg.ID, p.groupID())
 	case vg != p.lastRead.from:
 		p.lastRead = translated{from: vg, to: groupOf(vg)}
 	}
@@ -75,7 +77,7 @@ func (p *Pool) read(context.Context) (*group, error) {
 
 // groupOf is what a report would show of the metadata.
 func groupOf(vg *metadata.VolumeGroup) *group {
-	g := &group{name: vg.Name, extent: volume.Size(vg.ExtentBytes), tags: vg.Tags}
+	g := &group{name: vg.Name, id: vg.ID, extent: volume.Size(vg.ExtentBytes), tags: vg.Tags}
 	paths := map[string]string{}
 	for _, d := range vg.Disks {
 		paths[d.Name] = d.Path
