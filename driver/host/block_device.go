@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,6 +48,24 @@ type BackingFile struct {
 // meanwhile is left out.
 func (h *Host) BlockDevices(ctx context.Context) ([]BlockDevice, error) {
 	return blockTree{sys: "/sys", dev: "/dev", files: loopFile}.read(ctx)
+}
+
+// LogicalBlock returns the size in bytes of a logical block of a block device, the least that can be read or written at once, from
+// sysfs: the device is not opened. The kind of its error is NotFound where there is no such device.
+func LogicalBlock(path string) (volume.Size, error) {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return 0, failed("look at", path, err)
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return 0, volume.Errorf(volume.NotFound, "%q is not a block device", path)
+	}
+	dir := fmt.Sprintf("/sys/dev/block/%s", numberOf(s.Rdev))
+	size, err := readNumber(dir + "/queue/logical_block_size")
+	if isNotExist(err) { // of a partition: its disk's
+		size, err = readNumber(dir + "/../queue/logical_block_size")
+	}
+	return volume.Size(size), failed("read the logical block size of", path, err)
 }
 
 // blockTree is where to read, which is another place in tests.

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,40 +42,6 @@ func (h *Host) TrySpec(ctx context.Context, spec volume.Spec, size, blockBytes v
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
 	return nil
-}
-
-// TrySpecOn is TrySpec for a volume on disks, whose device has the largest of their logical blocks where the spec
-// asks for none.
-func (h *Host) TrySpecOn(ctx context.Context, spec volume.Spec, size volume.Size, disks []string) error {
-	if spec.Mkfs == "" || spec.Parameters.MkfsOptions == "" {
-		return nil
-	}
-	block := spec.BlockBytes
-	if block == 0 {
-		for _, disk := range disks {
-			of, err := blockOf(disk)
-			if err != nil { // the disk may be missing
-				klog.FromContext(ctx).Error(err, "the logical blocks of a disk are not known, on which options of mkfs are to be tried")
-				continue
-			}
-			block = max(block, of)
-		}
-	}
-	return h.TrySpec(ctx, spec, size, cmp.Or(block, volume.DefaultBlockBytes))
-}
-
-// blockOf returns the size in bytes of a logical block of a block device, of a partition that of its disk (sysfs).
-func blockOf(path string) (volume.Size, error) {
-	var s unix.Stat_t
-	if err := unix.Stat(path, &s); err != nil {
-		return 0, failed("look at", path, err)
-	}
-	dir := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(s.Rdev), unix.Minor(s.Rdev))
-	size, err := readNumber(dir + "/queue/logical_block_size")
-	if isNotExist(err) {
-		size, err = readNumber(dir + "/../queue/logical_block_size")
-	}
-	return volume.Size(size), failed("read the logical block size of", path, err)
 }
 
 // TryFormat says whether mkfs makes such a file system on such a device, whether it is then found to be one,

@@ -33,6 +33,9 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		err = v.Usable()
 	}
 	if err == nil {
+		err = p.fits(ctx, v, l)
+	}
+	if err == nil {
 		err = p.grownByOthers(id, l)
 	}
 	if err == nil {

@@ -74,7 +74,11 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 			return from, made, nil, err
 		}
 	}
-	tags, err := copyTags(spec, from.lv)
+	at, err := p.placeCopy(g, spec, from.lv, size)
+	if err != nil {
+		return from, made, nil, err
+	}
+	tags, err := copyTags(at.apply(spec), from.lv)
 	filled = []string{tagReady}
 	if size > from.size && p.wipes() {
 		filled[0] = wipedTag(from.size)
@@ -82,7 +86,7 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	if p.wipes() {
 		filled = append(filled, readyToTag(size))
 	}
-	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: tags}, filled, err
+	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, on: at.on, tags: tags}, filled, err
 }
 
 func (p *Pool) lost(s volume.Source) error {

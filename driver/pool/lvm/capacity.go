@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -16,6 +17,7 @@ import (
 type room struct {
 	total, free, largest int64
 	trouble              string // why it is not healthy, empty where it is
+	note                 string // what is worth knowing beside that
 	broken               bool   // so that nothing can be made, whatever is free
 }
 
@@ -53,6 +55,9 @@ func (p *Pool) thickRoom(g *group) (r room) {
 		}
 	}
 	r.free, r.largest = p.shape.room(free)
+	if total, largest, note := p.mixedRoom(g); note != "" {
+		r.free, r.largest, r.note = total, largest, note
+	}
 	r.total = r.free
 	for _, l := range g.lvs {
 		switch {
@@ -206,6 +211,6 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	return volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
 		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(),
-		Healthy: r.trouble == "", Message: r.trouble,
+		Healthy: r.trouble == "", Message: cmp.Or(r.trouble, r.note),
 	}, nil
 }

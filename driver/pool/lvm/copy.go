@@ -14,7 +14,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if !p.thin() {
 		return p.copyBlocks(ctx, spec)
 	}
-	source, err := p.source(ctx, *spec.Source)
+	g, source, err := p.source(ctx, *spec.Source)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -22,7 +22,11 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
-	tags, err := copyTags(spec, source)
+	at, err := p.placeCopy(g, spec, source, size)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	tags, err := copyTags(at.apply(spec), source)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -84,16 +88,17 @@ func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made
 	return err // half made: that is seen to where it is looked at
 }
 
-// source finds what to copy.
-func (p *Pool) source(ctx context.Context, s volume.Source) (lv, error) {
+// source finds what to copy, in the group that it returns too.
+func (p *Pool) source(ctx context.Context, s volume.Source) (*group, lv, error) {
 	if !p.owns(s.ID) {
-		return lv{}, p.missing(s.ID)
+		return nil, lv{}, p.missing(s.ID)
 	}
 	g, err := p.stored(ctx)
 	if err != nil {
-		return lv{}, err
+		return nil, lv{}, err
 	}
-	return p.sourceIn(g, s)
+	source, err := p.sourceIn(g, s)
+	return g, source, err
 }
 
 func (p *Pool) sourceIn(g *group, s volume.Source) (lv, error) {

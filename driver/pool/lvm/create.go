@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,14 +29,22 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
-	if err := p.machine.TrySpecOn(ctx, spec, size, p.scanned()); err != nil {
-		return volume.Volume{}, err
-	}
-	tags, err := recordTags(spec.Record())
+	g, err := p.stored(ctx)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}
+	at, err := p.place(g, spec, size)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	if err := p.machine.TrySpec(ctx, spec, size, cmp.Or(at.block, volume.DefaultBlockBytes)); err != nil {
+		return volume.Volume{}, err
+	}
+	tags, err := recordTags(at.apply(spec).Record())
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, on: at.on, tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}
 	if p.thin() {
 		made.tags = append(made.tags, tagReady)
 	} else {
@@ -56,7 +65,7 @@ func (p *Pool) lvcreate(l lv, activate string) []string {
 		args = append(args, "--zero", "n", "--wipesignatures", "n", "--size", size)
 		args = append(args, p.shape.args...)
 	}
-	return slices.Concat(args, addTags(l.tags...), []string{p.config.VolumeGroup})
+	return slices.Concat(args, addTags(l.tags...), []string{p.config.VolumeGroup}, l.on)
 }
 
 // make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made

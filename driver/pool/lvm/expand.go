@@ -43,7 +43,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		}
 		return volume.Volume{}, p.hasSnapshots(g, id, "expanded")
 	}
-	if err := p.extend(ctx, id, l, size); err != nil {
+	if err := p.extend(ctx, id, l, size, v.BlockBytes); err != nil {
 		err = p.why(ctx, err, p.cost(size)-p.cost(v.Size)+p.shape.meta)
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
@@ -52,15 +52,19 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 }
 
 // extend gives a logical volume its new size.
-func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size volume.Size) error {
+func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size, block volume.Size) error {
 	cost := p.cost(size) - p.cost(l.size)
+	on, err := p.growsOn(ctx, block, cost)
+	if err != nil {
+		return err
+	}
 	return p.take(ctx, cost, func() error {
 		_, active, err := p.device(l.name)
 		if err != nil {
 			return err
 		}
 		if p.wipes() && active && l.has(tagReady) {
-			return p.extendAttached(ctx, id, l, size)
+			return p.extendAttached(ctx, id, l, size, on)
 		}
 		if !p.thin() && active && !l.has(tagReady) { // left so by a crash while it was being wiped
 			if err := p.deactivate(ctx, l.name, tagVolume+id.String()); err != nil {
@@ -70,7 +74,7 @@ func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size volume.Size)
 		if err := p.noteGrowth(ctx, id, l, size); err != nil {
 			return err
 		}
-		return p.lvextend(ctx, l.name, size, nil)
+		return p.lvextend(ctx, l.name, size, on)
 	})
 }
 
@@ -103,7 +107,7 @@ func replaceReadyTo(was string, noted bool, is volume.Size) []string {
 	return args
 }
 
-// lvextend extends a logical volume with extents of the given ranges, or with any.
+// lvextend extends a logical volume with extents of the given disks or ranges, or with any.
 func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, ranges []string) error {
 	further, err := p.keepReadOnly(name)
 	if err != nil {
@@ -122,9 +126,9 @@ const maxSpareTries = 3
 // else may take them; then it begins again. The new size is noted before the volume has it: cut off in between, it is
 // taken back when the pool is opened (settleReadyTo), while a volume that is larger than is noted could not be told from one
 // that somebody else has extended.
-func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volume.Size) (err error) {
+func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volume.Size, on []string) (err error) {
 	nonce := tagNonce + rand.Text()
-	spare := lv{name: p.lvName(forSpare, id.Name), size: size - l.size, tags: []string{tagSpare + id.String(), tagMaking, nonce}}
+	spare := lv{name: p.lvName(forSpare, id.Name), size: size - l.size, on: on, tags: []string{tagSpare + id.String(), tagMaking, nonce}}
 	to, noted := tagged(l.tags, tagReadyTo)
 	identity, changed := tagVolume+id.String(), tagReadyTo+to != readyToTag(size)
 	defer func() {

@@ -128,11 +128,16 @@ func (p *Pool) extendPool(ctx context.Context, e *extension) {
 // has, and at least by an extent.
 func (p *Pool) extendPart(ctx context.Context, g *group, what, option string, has volume.Size) error {
 	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.extent)
-	by = min(max(by, g.extent), volume.Size(g.free())*g.extent)
-	if by == 0 {
-		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with: vgextend it", g.name, what, p.config.ThinPool)
+	on, free, err := p.extendsOn(g, what)
+	if err != nil {
+		return err
 	}
-	if _, err := p.lvmPlain(ctx, "", "lvextend", option, fmt.Sprintf("+%db", by), g.name+"/"+p.config.ThinPool); err != nil {
+	by = min(max(by, g.extent), volume.Size(free)*g.extent)
+	if by == 0 {
+		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with (on disks whose logical blocks are no larger than its own): vgextend it", g.name, what, p.config.ThinPool)
+	}
+	args := append([]string{"lvextend", option, fmt.Sprintf("+%db", by), g.name + "/" + p.config.ThinPool}, on...)
+	if _, err := p.lvmPlain(ctx, "", args...); err != nil {
 		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.why(ctx, err, 0))
 	}
 	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)

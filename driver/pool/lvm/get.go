@@ -64,7 +64,7 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error
 		return volume.Volume{}, lv{}, p.missing(id)
 	}
 	v, err := p.volume(l)
-	return v, l, err
+	return p.withBlock(g, l, v), l, err
 }
 
 // volume makes a volume of its logical volume, with its device.
@@ -147,7 +147,7 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		if err != nil {
 			return nil, err
 		}
-		volumes = append(volumes, v)
+		volumes = append(volumes, p.withBlock(g, l, v))
 	}
 	return volumes, nil
 }

@@ -65,7 +65,7 @@ func (p *Pool) members(g *group, spec volume.SnapshotSpec) (members []member, co
 			return nil, 0, err
 		}
 		tags := p.readySnapshot(origin, tagSnapshot+id.String(), tagGroup+spec.ID.Name, tagMaking)
-		s, err := p.snapshotOf(spec.Volumes[i], origin, p.lvName(forMember, id.Name), now, tags...)
+		s, err := p.snapshotOf(g, spec.Volumes[i], origin, p.lvName(forMember, id.Name), now, tags...)
 		if err != nil {
 			return nil, 0, err
 		}

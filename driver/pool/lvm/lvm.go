@@ -40,6 +40,7 @@ type Pool struct {
 	runner       host.Runner
 	flushDisk    func(path string) error
 	blockDevices func(context.Context) ([]host.BlockDevice, error)
+	diskBlock    func(path string) (volume.Size, error) // size of a logical block
 	onDisk       metadata.Reader
 	lock         *os.File     // nil while only inspected
 	release      func() error // lets the machine forget the pool when it is told to; nil while only inspected
@@ -132,7 +133,7 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	}
 	p := &Pool{
 		name: name, node: node, config: c, shape: c.shape(), machine: machine, runner: runner, flushDisk: host.FlushDevice,
-		onDisk: metadata.Reader{Open: openDirect}, blockDevices: machine.BlockDevices,
+		onDisk: metadata.Reader{Open: openDirect}, blockDevices: machine.BlockDevices, diskBlock: host.LogicalBlock,
 	}
 	p.space.ended.L = &p.space.Mutex
 	p.copies.of = map[string]*copied{}

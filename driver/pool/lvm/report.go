@@ -60,6 +60,7 @@ type lv struct {
 	data      float64     // percent of the pool that is taken; 0 while it is not active
 	metadata  float64     // the same of its metadata
 	metaBytes volume.Size // of a thin pool: size of its metadata
+	on        []string    // of one that is to be made: the disks that it may lie on; none: any
 }
 
 // segment is a part of a logical volume that lies in one piece.

@@ -36,7 +36,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 	if err := p.makeReady(ctx, spec.Volumes[0], origin); err != nil {
 		return nil, err
 	}
-	s, err := p.snapshotOf(spec.Volumes[0], origin, name, time.Now(), p.readySnapshot(origin, tagSnapshot+spec.ID.String())...)
+	s, err := p.snapshotOf(g, spec.Volumes[0], origin, name, time.Now(), p.readySnapshot(origin, tagSnapshot+spec.ID.String())...)
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +126,13 @@ func (p *Pool) readySnapshot(origin lv, tags ...string) []string {
 }
 
 // snapshotOf describes a snapshot that is to be taken.
-func (p *Pool) snapshotOf(id volume.ID, origin lv, name string, at time.Time, tags ...string) (lv, error) {
+func (p *Pool) snapshotOf(g *group, id volume.ID, origin lv, name string, at time.Time, tags ...string) (lv, error) {
 	of, err := readRecord(origin.tags)
 	if err != nil {
 		return lv{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+	}
+	if of.BlockBytes, err = p.blockOf(g, origin); err != nil { // the snapshot may outlive where the volume lies now
+		return lv{}, err
 	}
 	record, err := recordTags(volume.SnapshotRecord(volume.Volume{ID: id, FSType: of.FSType, BlockBytes: of.BlockBytes, Mark: markOf(origin)}, at))
 	return lv{name: name, size: origin.size, origin: origin.name, tags: slices.Concat(tags, record)}, err

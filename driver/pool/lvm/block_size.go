@@ -1,0 +1,155 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// A disk can be read and written in logical blocks of 512 bytes or, where it is of another kind, of 4096; a device that lies
+// on several disks has the largest of theirs. A file system that was made on small ones cannot be mounted on larger ones. LVM
+// refuses to have both in one group, unless devices/allow_mixed_block_sizes says otherwise, and then gives out either. So in such
+// a group each command that takes space for a volume is given the disks that fit. Where all disks are alike, no command is.
+
+// blocksOf returns the size of a logical block of each disk of the group that is there, by its path.
+func (p *Pool) blocksOf(g *group) (map[string]volume.Size, error) {
+	blocks := map[string]volume.Size{}
+	for _, d := range g.disks {
+		if d.missing || !strings.HasPrefix(d.name, "/") {
+			continue
+		}
+		size, err := p.diskBlock(d.name)
+		if err != nil {
+			return nil, volume.Errorf(volume.Unavailable, "pool %q: how large the logical blocks of disk %s are: %w", p.name, d.name, err)
+		}
+		blocks[d.name] = size
+	}
+	return blocks, nil
+}
+
+// sizes returns the different sizes, the smallest first.
+func sizes(blocks map[string]volume.Size) []volume.Size {
+	return slices.Compact(slices.Sorted(maps.Values(blocks)))
+}
+
+// dataPart matches what is behind the name of a logical volume in that of a hidden one that has bytes of it.
+var dataPart = regexp.MustCompile(`^(_tdata)?(_rimage_[0-9]+)?(_iorig)?$`)
+
+// shown returns the size of the logical blocks that a logical volume has where it lies now: the largest of its disks'. One
+// in a thin pool has those of the pool. 0 where none of its disks is there.
+func (p *Pool) shown(g *group, l lv, blocks map[string]volume.Size) (largest volume.Size) {
+	if all := sizes(blocks); len(all) == 1 {
+		return all[0]
+	}
+	name := l.name
+	if l.pool != "" {
+		name = l.pool
+	}
+	for _, s := range g.segments {
+		rest, ok := strings.CutPrefix(strings.Trim(s.lv, "[]"), name)
+		if !ok || !dataPart.MatchString(rest) {
+			continue
+		}
+		for _, r := range s.ranges {
+			largest = max(largest, blocks[r[:max(strings.LastIndex(r, ":"), 0)]])
+		}
+	}
+	return largest
+}
+
+// blockOf returns the size of the logical blocks that belong to a volume or snapshot: what was recorded when it was made, and
+// where a release has made it that did not record it, what it has now.
+func (p *Pool) blockOf(g *group, l lv) (volume.Size, error) {
+	r, err := readRecord(l.tags)
+	if err != nil || r.BlockBytes != 0 {
+		return r.BlockBytes, err
+	}
+	blocks, err := p.blocksOf(g)
+	if err != nil {
+		return 0, err
+	}
+	if origin, ok := g.find(l.origin); ok && !p.thin() { // a copy-on-write snapshot shows what its volume does
+		l = origin
+	}
+	return p.shown(g, l, blocks), nil
+}
+
+// withBlock adds the size of its logical blocks to a volume that has none recorded. Nobody knows it while its disks are away.
+func (p *Pool) withBlock(g *group, l lv, v volume.Volume) volume.Volume {
+	if v.BlockBytes == 0 {
+		v.BlockBytes, _ = p.blockOf(g, l)
+	}
+	return v
+}
+
+// mixedText says which logical blocks the disks of a group have, where they are not alike.
+func mixedText(g *group, blocks map[string]volume.Size) string {
+	var parts []string
+	for _, size := range sizes(blocks) {
+		var on []string
+		for _, d := range slices.Sorted(maps.Keys(blocks)) {
+			if blocks[d] == size {
+				on = append(on, d)
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%d on %s", int64(size), strings.Join(on, ", ")))
+	}
+	return fmt.Sprintf("volume group %q has logical blocks of different sizes (bytes): %s", g.name, strings.Join(parts, "; "))
+}
+
+// mixedRoom is what volumes of disks that are alike can have, and a note for people; an empty note where all disks are.
+func (p *Pool) mixedRoom(g *group) (total, largest int64, note string) {
+	blocks, err := p.blocksOf(g)
+	if err != nil {
+		return 0, 0, "" // what is to be done there says so
+	}
+	all := sizes(blocks)
+	if len(all) < 2 {
+		return 0, 0, ""
+	}
+	for _, block := range all {
+		sum, one := p.shape.room(freeOn(g, p.alike(g, blocks, block)))
+		total, largest = total+sum, max(largest, one)
+	}
+	return total, largest, mixedText(g, blocks) + ": a volume is made on disks that are alike, and it and its copies grow only onto disks with no larger blocks than it was made with"
+}
+
+// fits says whether the device of a volume has, or will have, no larger logical blocks than belong to it. The kind of its error is
+// InUse.
+func (p *Pool) fits(ctx context.Context, v volume.Volume, l lv) error {
+	if v.BlockBytes == 0 {
+		return nil
+	}
+	var has volume.Size
+	if v.Attached() {
+		size, err := p.diskBlock(v.Device)
+		if err != nil {
+			return volume.Errorf(volume.KindOf(err), "volume %q: how large the logical blocks of its device are: %w", v.ID, err)
+		}
+		has = size
+	} else {
+		g, err := p.stored(ctx)
+		if err != nil {
+			return err
+		}
+		blocks, err := p.blocksOf(g)
+		if err != nil {
+			return err
+		}
+		has = p.shown(g, l, blocks)
+	}
+	if has <= v.BlockBytes {
+		return nil
+	}
+	lies := l.name
+	if p.thin() {
+		lies = p.config.ThinPool + "_tdata"
+	}
+	return volume.Errorf(volume.InUse, "volume %q was made with logical blocks of %d bytes and lies on a disk with %d now, where its file system cannot be mounted: see lvs -a -o +devices %s, and pvmove --name %s from that disk to one with blocks of %[2]d",
+		v.ID, int64(v.BlockBytes), int64(has), p.config.VolumeGroup, lies)
+}
