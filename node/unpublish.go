@@ -51,7 +51,8 @@ func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 		return err
 	}
 	if there && u.block {
-		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending.
+		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending, and
+		// another pod that ends at the same time sets the same.
 		if err := markPublished(ctx, p, v, true); err != nil {
 			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", v.ID)
 		}

@@ -45,6 +45,7 @@ type data struct {
 	written  uint64      // which content was written last; 0: none
 	torn     uint64      // which content was being written when the power went: all of it may be there, or not
 	used     bool        // it has a file system, or was handed out as a block device
+	block    bool        // it was handed out as one that can be written
 	uuid     string      // of the file system
 	measured volume.Size // size of the volume when its file system last filled it
 	capacity int64       // bytes that the file system had then
@@ -137,6 +138,9 @@ func (m *model) state() state {
 	for handle, v := range m.volumes {
 		s["volume "+handle] = describeVolume(int64(v.size), v.source)
 		s["on disk "+m.where.volumeOnDisk(m.dir, v)] = "there"
+		if v.data.block {
+			s["mark "+handle] = block
+		}
 		if v.attached {
 			s["published "+handle] = nodeName
 			s["device "+m.where.device(m.dir, v)] = describeDevice(v.size, v.deviceReadOnly)

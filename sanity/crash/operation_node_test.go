@@ -47,6 +47,7 @@ func (m *model) stage(v vol, readOnly bool) operation {
 			switch {
 			case v.isBlock():
 				v.deviceReadOnly = readOnly
+				v.data.block = v.data.block || !readOnly
 			case !v.attached:
 				v.deviceReadOnly = false // what is mounted read-only has a device that can be written
 			}
@@ -100,6 +101,7 @@ func (m *model) publish(v vol, pod string, readOnly bool) operation {
 			v.targets[target] = readOnly
 			if v.isBlock() {
 				v.deviceReadOnly = readOnly
+				v.data.block = v.data.block || !readOnly
 			}
 		})
 	}

@@ -130,6 +130,13 @@ func (o onLoop) observe(dir string, s state) error {
 				return err
 			}
 		}
+		marks, err := filepath.Glob(filepath.Join(poolRoot(dir, name), "volumes", "*", "block"))
+		if err != nil {
+			return err
+		}
+		for _, mark := range marks {
+			s["mark "+handleOf(name, filepath.Base(filepath.Dir(mark)))] = block
+		}
 	}
 	return nil
 }

@@ -119,6 +119,9 @@ func (o onLVM) observe(_ string, s state) error {
 			}
 		}
 		s.add("on disk "+key, "there")
+		if handle, ok := strings.CutPrefix(key, "volume="); ok && slices.Contains(strings.Split(strings.TrimSpace(tags), ","), volume.DriverName+"/mark=block") {
+			s["mark "+handle] = block
+		}
 	}
 	return nil
 }
