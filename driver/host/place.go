@@ -2,7 +2,9 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -58,21 +60,20 @@ func mountOf(path string) (*mountinfo.Info, error) {
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &s); err != nil {
 		return nil, failed("look at", path, err)
 	}
-	found, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		same := uint64(m.ID) == s.Mnt_id
-		return !same, same
-	})
-	if err == nil && len(found) == 0 {
-		err = errors.New("it is not in there")
-	}
+	all, err := mountTable()
 	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "find the mount of %q in the mount table: %w", path, err)
+		return nil, err
 	}
-	return found[0], nil
+	i := slices.IndexFunc(all, func(m *mountinfo.Info) bool { return uint64(m.ID) == s.Mnt_id })
+	if i < 0 {
+		return nil, volume.Errorf(volume.Internal, "find the mount of %q in the mount table: it is not in there", path)
+	}
+	return all[i], nil
 }
 
 // Stopped says why the file system at path takes no more writes, in the kernel's words; empty where it does. Since
-// Linux 6.15 an ext4 that found an error says so in the mount table only (emergency_ro).
+// Linux 6.15 an ext4 that found an error says so in the mount table only (emergency_ro). Some kernels before that, such
+// as later ones of 6.1, say it nowhere: there, one that has ever found an error is asked for a file.
 func (h *Host) Stopped(path string) (string, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {
@@ -93,7 +94,28 @@ func (h *Host) Stopped(path string) (string, error) {
 			return "read-only (" + option + ")", nil
 		}
 	}
-	return "", nil
+	return refusesFiles(path, m)
+}
+
+// refusesFiles asks an ext4 that has ever found an error for a file without a name, which it gives up at once.
+func refusesFiles(path string, m *mountinfo.Info) (string, error) {
+	device, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%d:%d", m.Major, m.Minor))
+	if err != nil {
+		return "", failed("look at the device of", path, err)
+	}
+	if found, err := readNumber("/sys/fs/ext4/" + filepath.Base(device) + "/errors_count"); err != nil || found == 0 {
+		return "", nil //nolint:nilerr // a kernel without that file has other words
+	}
+	fd, err := unix.Open(path, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	switch {
+	case err == nil:
+		return "", unix.Close(fd)
+	case errors.Is(err, unix.EROFS):
+		return "read-only (after an error)", nil
+	case errors.Is(err, unix.EIO):
+		return "", failed("make a file without a name in", path, err)
+	}
+	return "", nil // it is full
 }
 
 // OfHostRoot reports, in a container, whether a mount shows a directory of the file system that has the root directory of

@@ -149,6 +149,7 @@ func blockAsFileSystem(s *space) {
 	s.run(pod("allowed", mounts("allowed")))
 	s.writes("allowed", "/allowed/file", "mounted")
 	s.remove(pods, "refused")
+	s.remove(claims, "refused") // Kubernetes keeps a snapshot as long as a claim waits to be made from it
 	s.removeSnapshot("raw")
 }
 
