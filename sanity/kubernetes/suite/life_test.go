@@ -53,7 +53,7 @@ func tenPodsLeaveAtOnce(s *space) {
 	for i := range count {
 		s.gone(pods, fmt.Sprintf("pod-%d", i))
 	}
-	s.Logf("%d pods of one volume were gone after %v", count, time.Since(began).Round(time.Millisecond))
+	s.Logf("count: %d pods of one volume were gone after %v", count, time.Since(began).Round(time.Millisecond))
 	text, err := s.kube.CoreV1().Pods(system).GetLogs(s.nodePod(node).Name, &v1.PodLogOptions{Container: "loam"}).DoRaw(s.ctx)
 	ok(s, "read the log of loam", err)
 	taken := 0
