@@ -8,11 +8,11 @@
 #   FULL=yes           all of the faults, and longer runs
 #   CUTS=8             how often the power is cut
 #   DISKS=4 SIZE=4G    how many disks the tests have, and how large
-#   TIMEOUT=45m        how long each VM may take, and each package
+#   TIMEOUT=60m        how long each VM may take, and each package
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
-DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-45m} FULL=${FULL:-} CUTS=${CUTS:-8}
+DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-60m} FULL=${FULL:-} CUTS=${CUTS:-8}
 export FULL
 
 # Two VMs work at once, with about as much to do.
