@@ -71,10 +71,7 @@ func (h *Host) Mounts() ([]Mount, error) {
 	}
 	mounts := make([]Mount, len(all))
 	for i, m := range all {
-		mounts[i] = Mount{
-			Target: m.Mountpoint, Device: DeviceNumber{Major: uint32(m.Major), Minor: uint32(m.Minor)}, Root: m.Root,
-			FSType: m.FSType, Source: m.Source, ReadOnly: hasOption(m.Options, "ro") || hasOption(m.VFSOptions, "ro"),
-		}
+		mounts[i] = mountOn(m)
 	}
 	return mounts, nil
 }

@@ -25,6 +25,14 @@ func mountTable() ([]*mountinfo.Info, error) {
 	return nil, volume.Errorf(volume.Internal, "read the mount table: %w", err)
 }
 
+// mountOn returns what a line of the table says.
+func mountOn(m *mountinfo.Info) Mount {
+	return Mount{
+		Target: m.Mountpoint, Device: DeviceNumber{Major: uint32(m.Major), Minor: uint32(m.Minor)}, Root: m.Root,
+		FSType: m.FSType, Source: m.Source, ReadOnly: hasOption(m.Options, "ro") || hasOption(m.VFSOptions, "ro"),
+	}
+}
+
 // shortLines cuts the last field of each line. The parser gives up at a line of 64 KiB, and that of an overlay
 // with some hundred layers, which any container runtime may mount, is longer.
 func shortLines(table []byte) []byte {

@@ -49,10 +49,7 @@ func (h *Host) MountOf(path string) (Mount, error) {
 	if err != nil {
 		return Mount{}, err
 	}
-	return Mount{
-		Target: m.Mountpoint, Device: DeviceNumber{Major: uint32(m.Major), Minor: uint32(m.Minor)}, Root: m.Root,
-		FSType: m.FSType, Source: m.Source, ReadOnly: hasOption(m.Options, "ro") || hasOption(m.VFSOptions, "ro"),
-	}, nil
+	return mountOn(m), nil
 }
 
 func mountOf(path string) (*mountinfo.Info, error) {
