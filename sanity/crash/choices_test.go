@@ -67,12 +67,19 @@ func (c *chooser) detach() (operation, bool) {
 }
 
 func (c *chooser) stage() (operation, bool) {
-	v, ok := one(c, c.those(func(v vol) bool { return v.staging == "" && v.inline == "" && !v.data.used }))
+	v, ok := one(c, c.those(func(v vol) bool { return c.canBeStaged(v) && !v.data.used }))
 	if !ok || c.chance(40) {
-		v, ok = one(c, c.those(func(v vol) bool { return v.staging == "" && v.inline == "" }))
+		v, ok = one(c, c.those(c.canBeStaged))
 	}
 	readOnly := v.context[volume.ContextReadOnly] == "true" || (c.chance(15) && v.copies())
 	return c.model.stage(v, readOnly), ok
+}
+
+// canBeStaged leaves out a btrfs while another one is mounted where the kernel may refuse that: one may be a copy of the other.
+func (c *chooser) canBeStaged(v vol) bool {
+	btrfs := func(v vol) bool { return v.form == string(volume.Btrfs) }
+	alone := c.btrfsTwins || !btrfs(v) || len(c.those(func(other vol) bool { return btrfs(other) && other.staging != "" })) == 0
+	return v.staging == "" && v.inline == "" && alone
 }
 
 func (c *chooser) unstage() (operation, bool) {
