@@ -127,9 +127,11 @@ func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *
 		go authority.Run(ctx)
 		serve = authority.Certificate
 	}
-	nodes := fleet.New(fleet.Config{Cluster: kubernetes.NewCluster(api, o.namespace, o.pod), FirstOnly: true})
+	cluster := kubernetes.NewCluster(api, o.namespace, o.pod)
+	nodes := fleet.New(fleet.Config{Cluster: cluster, FirstOnly: true})
 	return link.ListenerConfig{
 		TLS:      &tls.Config{GetCertificate: serve},
+		Nodes:    cluster.NodeNames,
 		Identify: kubernetes.NewIdentity(api, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,
 	}, nodes, nil
 }

@@ -66,9 +66,12 @@ func StartRouter(ctx context.Context, c RouterConfig) (*Router, error) {
 	ctx = context.WithoutCancel(ctx)
 	r.links, r.unlink = context.WithCancel(ctx)
 	listener := link.NewListener(link.ListenerConfig{
-		TLS:      &tls.Config{Certificates: []tls.Certificate{pair}},
-		Identify: func(_ context.Context, req *http.Request, _ string) (string, error) { return link.Bearer(req) },
-		Connect:  r.Fleet.Connect,
+		TLS: &tls.Config{Certificates: []tls.Certificate{pair}},
+		Identify: func(_ context.Context, req *http.Request, _ string) (link.Proof, error) {
+			name, err := link.Bearer(req)
+			return link.Proof{Machine: name}, err
+		},
+		Connect: r.Fleet.Connect,
 	})
 	go func() { r.listened <- listener.Serve(r.links, tcp) }()
 	serving, stop := context.WithCancel(ctx)

@@ -53,6 +53,16 @@ func (s *server) put(path string, o runtime.Object) {
 	s.objects[path] = o
 }
 
+func (s *server) remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.objects, path)
+}
+
+func aNode(name string) *core.Node {
+	return &core.Node{TypeMeta: meta.TypeMeta{Kind: "Node", APIVersion: "v1"}, ObjectMeta: meta.ObjectMeta{Name: name}}
+}
+
 func (s *server) get(path string) runtime.Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()

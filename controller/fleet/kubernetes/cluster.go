@@ -2,7 +2,6 @@ package kubernetes
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,18 +31,34 @@ func (c *Cluster) HasNode(ctx context.Context, node string) (bool, error) {
 	if err != nil {
 		return false, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 	}
+	if has {
+		return true, nil
+	}
 	// A long name is in handles with a hash for its end, so it is looked for among all.
-	for next := ""; !has; {
+	all, err := c.NodeNames(ctx)
+	return all[node], err
+}
+
+// NodeNames returns the volume.NodeNames of all nodes of the cluster. The kind of its error is Unavailable.
+func (c *Cluster) NodeNames(ctx context.Context) (map[string]bool, error) {
+	all := map[string]bool{}
+	for next := ""; ; {
 		var names []string
+		var err error
 		if names, next, err = c.api.nodeNames(ctx, next); err != nil {
-			return false, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
+			return nil, volume.Errorf(volume.Unavailable, "Kubernetes: %w", err)
 		}
-		has = slices.ContainsFunc(names, func(name string) bool { return volume.NodeName(name) == node })
+		for _, name := range names {
+			all[volume.NodeName(name)] = true
+		}
 		if next == "" {
 			break
 		}
 	}
-	return has, nil
+	if len(all) == 0 { // this process runs on one
+		return nil, volume.Errorf(volume.Unavailable, "Kubernetes: the API says that the cluster has no node at all")
+	}
+	return all, nil
 }
 
 // maxNoteBytes is how long the API lets the text of an event be.

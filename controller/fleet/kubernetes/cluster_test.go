@@ -16,7 +16,7 @@ func TestNodeIsGoneOnlyWhenTheAPISaysSo(t *testing.T) {
 	s, api := newAPI(t)
 	long := strings.Repeat("a-long-name.", 8) + "example"
 	for _, name := range []string{"node-1", "a-1", "a-2", "a-3", "a-4", long} {
-		s.put("/api/v1/nodes/"+name, &core.Node{TypeMeta: meta.TypeMeta{Kind: "Node", APIVersion: "v1"}, ObjectMeta: meta.ObjectMeta{Name: name}})
+		s.put("/api/v1/nodes/"+name, aNode(name))
 	}
 	c := NewCluster(api, "loam-system", "loam-controller-0")
 	for name, want := range map[string]bool{"node-1": true, volume.NodeName(long): true, "node-2": false} {

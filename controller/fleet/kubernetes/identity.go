@@ -3,8 +3,11 @@ package kubernetes
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,39 +47,68 @@ func NewIdentity(api *API, namespace, serviceAccount string) *Identity {
 		slots: make(chan struct{}, reviewsAtOnce), refused: map[[sha256.Size]byte]refusal{}}
 }
 
-// Identify returns the name of the node to which the token of the request is bound. The kind of its error is
-// Invalid for a token that proves nothing, and Unavailable where the API does not answer. It is a
-// link.ListenerConfig.Identify.
-func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string) (string, error) {
+// Identify returns the name of the node to which the token of the request is bound, and until when the token is good.
+// The kind of its error is Invalid for a token that proves nothing, or is that of a node that the cluster has no more,
+// and Unavailable where the API does not answer. It is a link.ListenerConfig.Identify.
+func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string) (link.Proof, error) {
 	token, err := link.Bearer(r)
 	if err != nil {
-		return "", err
+		return link.Proof{}, err
 	}
 	key := sha256.Sum256([]byte(token))
 	if err := i.refusedBefore(key, claimed); err != nil {
-		return "", err
+		return link.Proof{}, err
 	}
 	select {
 	case i.slots <- struct{}{}:
 		defer func() { <-i.slots }()
 	case <-ctx.Done():
-		return "", volume.Errorf(volume.Unavailable, "too many nodes ask at once: %w", ctx.Err())
+		return link.Proof{}, volume.Errorf(volume.Unavailable, "too many nodes ask at once: %w", ctx.Err())
 	}
 	review, err := i.api.review(ctx, &authentication.TokenReview{
 		Spec: authentication.TokenReviewSpec{Token: token, Audiences: []string{Audience}},
 	})
 	if err != nil {
-		return "", volume.Errorf(volume.Unavailable, "the Kubernetes API did not review the token: %w", err)
+		return link.Proof{}, volume.Errorf(volume.Unavailable, "the Kubernetes API did not review the token: %w", err)
 	}
 	node, err := i.judge(review.Status)
 	if err == nil && node != claimed {
 		err = volume.Errorf(volume.Invalid, "its token is that of node %q", node)
 	}
+	if err == nil {
+		// The token is as good as the pod that has it, which outlives the node's object for a while.
+		has, failed := i.api.hasNode(ctx, node)
+		switch {
+		case failed != nil:
+			return link.Proof{}, volume.Errorf(volume.Unavailable, "the Kubernetes API did not say whether there is a node %q: %w", node, failed)
+		case !has:
+			err = volume.Errorf(volume.Invalid, "the cluster has no node %q", node)
+		}
+	}
 	if err != nil {
 		i.refuse(key, node, err)
-		return "", err
+		return link.Proof{}, err
 	}
-	return node, nil
+	return link.Proof{Machine: node, Until: expiry(token)}, nil
+}
+
+// expiry returns when a token that was found good expires, zero where it does not say so itself (RFC 7519, exp).
+func expiry(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires float64 `json:"exp"` // seconds of Unix time
+	}
+	if err := json.Unmarshal(text, &claims); err != nil || claims.Expires <= 0 || claims.Expires > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(int64(claims.Expires), 0)
 }
 
 // judge returns the node of whose loam a reviewed token proves that it is the bearer.

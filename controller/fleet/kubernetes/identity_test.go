@@ -15,6 +15,7 @@ import (
 	core "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/controller/fleet/link"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -39,6 +40,7 @@ func TestTokenProvesOnlyTheNodeThatItIsBoundTo(t *testing.T) {
 			r.User.Extra[nodeNameKey] = authentication.ExtraValue{"node-1", "node-2"}
 		}),
 	}
+	s.put("/api/v1/nodes/node-1", aNode("node-1"))
 	i := NewIdentity(api, "loam-system", "loam-node")
 	identify := func(token, claimed string) (string, error) {
 		r, err := http.NewRequest(http.MethodGet, "https://c/connect", nil)
@@ -48,7 +50,8 @@ func TestTokenProvesOnlyTheNodeThatItIsBoundTo(t *testing.T) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
-		return i.Identify(t.Context(), r, claimed)
+		proof, err := i.Identify(t.Context(), r, claimed)
+		return proof.Machine, err
 	}
 	if got, err := identify("token-good", "node-1"); err != nil || got != "node-1" {
 		t.Errorf("%q, %v", got, err)
@@ -80,6 +83,35 @@ func TestTokenProvesOnlyTheNodeThatItIsBoundTo(t *testing.T) {
 	s.away = true
 	if _, err := identify("token-good", "node-1"); !volume.Is(err, volume.Unavailable) {
 		t.Errorf("an API that is away: %v", err)
+	}
+}
+
+// What a token proves holds until it expires, and while the cluster has the node.
+func TestTokenHoldsForATime(t *testing.T) {
+	s, api := newAPI(t)
+	s.put("/api/v1/nodes/node-1", aNode("node-1"))
+	until := time.Now().Add(50 * time.Minute).Truncate(time.Second)
+	token := func(claims string) string {
+		text := "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+		s.reviews[text] = authentication.TokenReviewStatus{Authenticated: true, Audiences: []string{"loam.storage"}, User: authentication.UserInfo{
+			Username: "system:serviceaccount:loam-system:loam-node", Extra: map[string]authentication.ExtraValue{nodeNameKey: {"node-1"}}}}
+		return text
+	}
+	identify := func(token string) (link.Proof, error) {
+		r := httptest.NewRequest(http.MethodGet, "https://c/connect", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		return NewIdentity(api, "loam-system", "loam-node").Identify(t.Context(), r, "node-1")
+	}
+	for claims, want := range map[string]time.Time{
+		fmt.Sprintf(`{"exp": %d}`, until.Unix()): until, `{"exp": "soon"}`: {}, `{}`: {}, `nonsense`: {}, `{"exp": 1e300}`: {}, `{"exp": -1}`: {},
+	} {
+		if proof, err := identify(token(claims)); err != nil || proof.Machine != "node-1" || !proof.Until.Equal(want) {
+			t.Errorf("%s: %+v, %v", claims, proof, err)
+		}
+	}
+	s.remove("/api/v1/nodes/node-1")
+	if proof, err := identify(token(`{"a": 1}`)); !volume.Is(err, volume.Invalid) || proof.Machine != "" || !strings.Contains(err.Error(), `no node "node-1"`) {
+		t.Errorf("a node that the cluster has no more: %+v, %v", proof, err)
 	}
 }
 

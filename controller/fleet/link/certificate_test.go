@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/controller/fleet/link"
@@ -17,7 +16,7 @@ import (
 
 func TestCertificateSaysWhoANodeIs(t *testing.T) {
 	a, foreign := newAuthority(t), newAuthority(t)
-	r := &replica{authority: a, nodes: map[string]grpc.ClientConnInterface{}}
+	r := &replica{authority: a}
 	var trusted atomic.Pointer[x509.CertPool]
 	trusted.Store(a.pool)
 	r.clientCAs = func() (*x509.CertPool, error) { return trusted.Load(), nil }

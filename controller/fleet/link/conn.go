@@ -14,6 +14,7 @@ type conn struct {
 	net.Conn
 	reader  *bufio.Reader // nil once it has nothing left
 	silence time.Duration // how long a read may get nothing; 0: for ever
+	until   time.Time     // on a node: when the controller no longer believes what it was shown; zero: it did not say
 
 	once  sync.Once
 	ended chan struct{}

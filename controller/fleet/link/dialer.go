@@ -10,7 +10,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -55,13 +57,15 @@ const (
 func (d Dialer) Run(ctx context.Context) {
 	logger := klog.FromContext(ctx).WithValues("controller", d.Address)
 	wait, last := leastWait, ""
+	var connections sync.WaitGroup
+	defer connections.Wait()
 	for ctx.Err() == nil {
 		c, err := d.dial(ctx)
 		if err == nil {
 			logger.Info("connected to the controller")
 			began := time.Now()
 			last = ""
-			if d.serve(ctx, c) {
+			if d.stay(ctx, c, &connections) {
 				return
 			}
 			err = errors.New("the connection has ended")
@@ -81,6 +85,35 @@ func (d Dialer) Run(ctx context.Context) {
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 		wait = min(2*wait, mostWait)
+	}
+}
+
+// stay answers calls on a connection, and before what it proved holds no longer opens the next one, which counts from
+// then on; the controller ends the one before, when the calls on it have ended. It returns when the one that counts has
+// ended, and reports whether the server has stopped.
+func (d Dialer) stay(ctx context.Context, c *conn, connections *sync.WaitGroup) (stopped bool) {
+	last := ""
+	for {
+		served, serving := make(chan bool, 1), c
+		connections.Go(func() { served <- d.serve(ctx, serving) })
+		for c == serving {
+			again := make(<-chan time.Time)
+			if !c.until.IsZero() {
+				left := time.Until(c.until)
+				again = time.After(max(left/2+rand.N(max(left/4, 1)), 5*leastWait)) // not all nodes at once
+			}
+			select {
+			case stopped := <-served:
+				return stopped
+			case <-again:
+			}
+			if next, err := d.dial(ctx); err == nil {
+				c, last = next, ""
+			} else if ctx.Err() == nil && err.Error() != last {
+				last = err.Error()
+				klog.FromContext(ctx).Info("cannot prove again who this is", "controller", d.Address, "holdsUntil", c.until, "err", err.Error())
+			}
+		}
 	}
 }
 
@@ -120,14 +153,18 @@ func (d Dialer) dial(ctx context.Context) (_ *conn, err error) {
 		return nil, errors.Join(err, raw.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	reader, err := d.upgrade(ctx, c)
+	reader, holds, err := d.upgrade(ctx, c)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	return newConn(c, reader, 0), nil
+	connected := newConn(c, reader, 0)
+	if holds > 0 {
+		connected.until = time.Now().Add(holds)
+	}
+	return connected, nil
 }
 
 // connect opens what TLS is spoken over. To find the address may take longer than connectTimeout: a name server that is
@@ -146,33 +183,37 @@ func (d Dialer) connect(ctx context.Context) (net.Conn, error) {
 	return c, err
 }
 
-// upgrade says who this is and what for.
-func (d Dialer) upgrade(ctx context.Context, c net.Conn) (*bufio.Reader, error) {
+// upgrade says who this is and what for, and returns for how long the controller believes it; 0 where it does not say.
+func (d Dialer) upgrade(ctx context.Context, c net.Conn) (_ *bufio.Reader, holds time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+d.Address+path, nil)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {protocol}, nodeHeader: {d.Node}}
 	if d.Token != nil {
 		token, err := d.Token()
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
 	}
 	if err := req.Write(c); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	reader := bufio.NewReader(c)
 	resp, err := http.ReadResponse(reader, req)
 	if err != nil {
-		return nil, fmt.Errorf("the controller did not answer: %w", err)
+		return nil, 0, fmt.Errorf("the controller did not answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return nil, fmt.Errorf("the controller refused this node as %q: %s: %s", d.Node, resp.Status, strings.TrimSpace(string(said)))
+		return nil, 0, fmt.Errorf("the controller refused this node as %q: %s: %s", d.Node, resp.Status, strings.TrimSpace(string(said)))
 	}
-	return reader, nil
+	seconds, err := strconv.Atoi(resp.Header.Get(holdsHeader))
+	if err != nil || seconds < 0 {
+		seconds = 0 // a controller of an earlier release says nothing
+	}
+	return reader, time.Duration(min(seconds, int(longestProof.Seconds()))) * time.Second, nil
 }
 
 // dropWhenSilent has the kernel end a connection whose peer acknowledges nothing: a write to a machine that

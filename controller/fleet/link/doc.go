@@ -14,6 +14,10 @@
 //	link.Dialer{Address: "loam-controller-0.loam-controller:9443", Node: "node-7", TLS: tls, Token: token, Server: server}.Run(ctx)
 //
 // where server is made with link.ServerOptions.
+//
+// What a node has proved holds for a while: until its token or certificate expires, an hour at most, and no longer
+// than the cluster has the node. Before that the node opens a second connection and proves it again; calls go over
+// the new one from then on, and the first ends when those at work on it have.
 package link
 
 import "time"
@@ -23,7 +27,14 @@ const (
 	path       = "/connect"
 	protocol   = "loam"      // of the Upgrade header
 	nodeHeader = "Loam-Node" // the name that the node claims
+
+	// In the answer: for how many seconds the controller believes what the node has proved.
+	holdsHeader = "Loam-Holds"
 )
+
+// longestProof is for how long a node is believed at most. A token whose pod was deleted, or a certificate whose
+// authority was replaced, is noticed when it is shown again.
+const longestProof = time.Hour
 
 // A connection on which nothing is called carries a ping of the node every pingEvery. Who has heard nothing
 // for silence, or has had no answer to a ping, takes the other side for dead.

@@ -63,11 +63,16 @@ func newAuthority(t testing.TB) *authority {
 // issue returns a certificate for the given DNS names; the first one is that of the authority.
 func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
+	return a.issueFor(t, time.Hour, names...)
+}
+
+func (a *authority) issueFor(t testing.TB, valid time.Duration, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
+	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid), DNSNames: names,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
 	if a.certificate == nil {
 		c.IsCA, c.BasicConstraintsValid, c.ExtKeyUsage, c.DNSNames = true, true, nil, nil
@@ -89,6 +94,8 @@ type replica struct {
 	authority *authority
 	address   string
 	clientCAs func() (*x509.CertPool, error) // nil: nodes need no certificate
+	holds     time.Duration                  // for how long a token is good; 0: it does not say
+	has       func(context.Context) (map[string]bool, error)
 	stop      func()
 
 	log record
@@ -120,27 +127,37 @@ func (r *record) count(text string) int {
 // listen starts a replica. Whoever shows the token "token of <name>" is that machine, in place of the Kubernetes API.
 func listen(t testing.TB, a *authority, address string) *replica {
 	t.Helper()
-	r := &replica{authority: a, nodes: map[string]grpc.ClientConnInterface{}}
-	r.serve(t, address, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "localhost")}}, func(_ context.Context, req *http.Request, _ string) (string, error) {
+	return (&replica{authority: a}).listen(t, address)
+}
+
+func (r *replica) listen(t testing.TB, address string) *replica {
+	t.Helper()
+	a := r.authority
+	r.serve(t, address, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "localhost")}}, func(_ context.Context, req *http.Request, _ string) (link.Proof, error) {
 		token, err := link.Bearer(req)
 		if err != nil {
-			return "", err
+			return link.Proof{}, err
 		}
 		name, ok := strings.CutPrefix(token, "token-of-")
 		if token == "nobody-knows" {
-			return "", volume.Errorf(volume.Unavailable, "the API is away")
+			return link.Proof{}, volume.Errorf(volume.Unavailable, "the API is away")
 		}
 		if !ok {
-			return "", volume.Errorf(volume.Invalid, "it is no token")
+			return link.Proof{}, volume.Errorf(volume.Invalid, "it is no token")
 		}
-		return name, nil
+		proof := link.Proof{Machine: name}
+		if r.holds != 0 {
+			proof.Until = time.Now().Add(r.holds)
+		}
+		return proof, nil
 	})
 	return r
 }
 
 // serve takes connections until r.stop.
-func (r *replica) serve(t testing.TB, address string, config *tls.Config, identify func(context.Context, *http.Request, string) (string, error)) {
+func (r *replica) serve(t testing.TB, address string, config *tls.Config, identify func(context.Context, *http.Request, string) (link.Proof, error)) {
 	t.Helper()
+	r.nodes = map[string]grpc.ClientConnInterface{}
 	var tcp net.Listener
 	eventually(t, 30*time.Second, "the address "+address, func() bool { // which is that of a replica before, or has been lent to somebody since
 		var err error
@@ -150,7 +167,7 @@ func (r *replica) serve(t testing.TB, address string, config *tls.Config, identi
 		return err == nil
 	})
 	r.address = tcp.Addr().String()
-	l := link.NewListener(link.ListenerConfig{TLS: config, ClientCAs: r.clientCAs, Identify: identify,
+	l := link.NewListener(link.ListenerConfig{TLS: config, ClientCAs: r.clientCAs, Identify: identify, Nodes: r.has, LookEvery: 20 * time.Millisecond,
 		Connect: func(node string, conn grpc.ClientConnInterface) func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()

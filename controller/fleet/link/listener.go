@@ -1,11 +1,13 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -26,9 +28,14 @@ type ListenerConfig struct {
 	// nodes have none.
 	ClientCAs func() (*x509.CertPool, error)
 
-	// Identify returns the name of the machine that sends the request. It must not believe the request:
-	// claimed is what it says of itself. The kind of its error is Unavailable where it cannot tell now.
-	Identify func(ctx context.Context, r *http.Request, claimed string) (machine string, err error)
+	// Identify returns which machine sends the request. It must not believe the request: claimed is what it says of
+	// itself. The kind of its error is Unavailable where it cannot tell now.
+	Identify func(ctx context.Context, r *http.Request, claimed string) (Proof, error)
+
+	// Nodes returns the volume.NodeNames that the cluster has. It is asked every LookEvery (5 minutes where that is 0)
+	// while nodes are connected, and the connections of others are ended; nil: what the cluster has is not known.
+	Nodes     func(ctx context.Context) (map[string]bool, error)
+	LookEvery time.Duration
 
 	// Connect is told of a node that is connected, by its volume.NodeName. gone is called when it is not any
 	// more. A node may connect while it is connected: the new connection counts, and gone of the one before
@@ -36,20 +43,28 @@ type ListenerConfig struct {
 	Connect func(node string, conn grpc.ClientConnInterface) (gone func())
 }
 
+// Proof is what a node has proved.
+type Proof struct {
+	Machine string    // its name
+	Until   time.Time // when that holds no longer; zero: what proved it has no end
+}
+
 // Listener is the side of the controller.
 type Listener struct {
 	config ListenerConfig
 
-	mu     sync.Mutex
-	closed bool
-	nodes  map[string]*peer   // the connection that counts, of each node
-	peers  map[*peer]struct{} // those too that have been replaced, until they end
-	all    sync.WaitGroup
+	mu       sync.Mutex
+	closed   bool
+	refusals refusals
+	nodes    map[string]*peer   // the connection that counts, of each node
+	peers    map[*peer]struct{} // those too that have been replaced, until they end
+	of       map[string]int     // how many peers each node has
+	all      sync.WaitGroup
 }
 
 // NewListener returns a Listener of no nodes.
 func NewListener(c ListenerConfig) *Listener {
-	return &Listener{config: c, nodes: map[string]*peer{}, peers: map[*peer]struct{}{}}
+	return &Listener{config: c, nodes: map[string]*peer{}, peers: map[*peer]struct{}{}, of: map[string]int{}}
 }
 
 // What somebody who has not said who he is can cost: some memory for each of a limited number of
@@ -78,7 +93,7 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 		ReadTimeout:       helloTimeout + identifyTimeout,
 		MaxHeaderBytes:    maxHelloBytes,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2 here
-		ErrorLog:          log.New(&httpLog{logger: klog.FromContext(ctx)}, "", 0),
+		ErrorLog:          log.New(&httpLog{logger: klog.FromContext(ctx), refusals: &l.refusals}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState:         strangers.state,
 
@@ -87,6 +102,13 @@ func (l *Listener) Serve(ctx context.Context, tcp net.Listener) error {
 	server.SetKeepAlivesEnabled(false) // one request each
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
+	if l.config.Nodes != nil {
+		looking, end := context.WithCancel(ctx)
+		var looks sync.WaitGroup
+		looks.Go(func() { l.look(looking) })
+		defer looks.Wait()
+		defer end()
+	}
 	err := server.Serve(tls.NewListener(&guarded{Listener: tcp, strangers: strangers}, config))
 	_ = server.Close() // strangers
 	l.mu.Lock()
@@ -137,21 +159,33 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claimed := r.Header.Get(nodeHeader)
-	logger := klog.FromContext(r.Context()).WithValues("claimed", printable(claimed), "address", r.RemoteAddr)
+	logger := klog.FromContext(r.Context()).WithValues("claimed", printable(claimed, volume.MaxRequestNameBytes), "address", r.RemoteAddr)
 	ctx, cancel := context.WithTimeout(r.Context(), identifyTimeout)
 	defer cancel()
-	machine, err := l.config.Identify(ctx, r, claimed)
-	if err == nil && (machine != claimed || machine == "") {
+	proof, err := l.config.Identify(ctx, r, claimed)
+	holds := longestProof
+	if !proof.Until.IsZero() {
+		holds = min(holds, time.Until(proof.Until))
+	}
+	switch {
+	case err == nil && (proof.Machine != claimed || proof.Machine == ""):
 		err = errors.New("it is another machine")
+	case err == nil && holds <= 0:
+		err = errors.New("what it shows has expired")
 	}
 	switch {
 	case volume.Is(err, volume.Unavailable):
-		logger.Info("cannot tell who a node is", "err", err.Error())
+		l.refusals.log(logger, "cannot tell who a node is", err.Error())
 		http.Error(w, "cannot be told now: try again", http.StatusServiceUnavailable)
 		return
 	case err != nil:
-		logger.Info("refused a node", "err", err.Error())
+		l.refusals.log(logger, "refused a node", err.Error())
 		http.Error(w, "refused: the log of the controller says why", http.StatusUnauthorized)
+		return
+	}
+	if !l.mayConnect(volume.NodeName(proof.Machine)) {
+		l.refusals.log(logger, "a node connects too often", "it has as many connections as it may have: it is let in when one of them has ended")
+		http.Error(w, "too many connections: try again", http.StatusServiceUnavailable)
 		return
 	}
 	raw, buffered, err := w.(http.Hijacker).Hijack()
@@ -159,13 +193,37 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 		logger.Error(err, "connection cannot be taken over")
 		return
 	}
-	l.adopt(klog.NewContext(ctx, logger), volume.NodeName(machine), raw, buffered.Reader)
+	l.adopt(klog.NewContext(ctx, logger), volume.NodeName(proof.Machine), holds, raw, buffered.Reader)
 }
 
-// printable is what of a claimed name is fit for a log.
-func printable(text string) string {
-	if len(text) > volume.MaxRequestNameBytes {
-		text = text[:volume.MaxRequestNameBytes]
+// look ends, from time to time, the connections of nodes that the cluster has no more, until ctx ends.
+func (l *Listener) look(ctx context.Context) {
+	ticks := time.NewTicker(cmp.Or(l.config.LookEvery, 5*time.Minute))
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		l.mu.Lock()
+		connected := maps.Clone(l.peers) // those who connect while the cluster is asked may be newer than its answer
+		l.mu.Unlock()
+		if len(connected) == 0 {
+			continue
+		}
+		has, err := l.config.Nodes(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				klog.FromContext(ctx).Error(err, "cannot tell which nodes the cluster has: all stay connected")
+			}
+			continue
+		}
+		for p := range connected {
+			if !has[p.node] {
+				klog.FromContext(ctx).Info("the cluster has no such node any more, its connection is ended", "node", p.node)
+				go p.end()
+			}
+		}
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }

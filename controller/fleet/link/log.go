@@ -3,41 +3,80 @@ package link
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
 )
 
-// httpLog takes what an http.Server has to say of strangers. A port is probed all day, so whoever only comes and goes is
-// not worth a line, and of those who say something wrong, as one who repeats what a node has said, few get one.
-type httpLog struct {
-	logger klog.Logger
-	logged time.Time // when somebody last got a line
-	others int       // that got none since
+// refusals writes down who is refused. A port is probed all day, and somebody who wants to fill the log can be refused
+// thousands of times a second, so of each kind one gets a line every logEvery, with how many got none since.
+type refusals struct {
+	mu    sync.Mutex
+	kinds map[string]*refused // a handful, none of them made of what a stranger says
 }
 
-// logEvery is how long those who fail the handshake share a line.
-const logEvery = 5 * time.Second
+type refused struct {
+	logged time.Time
+	others int
+}
+
+const (
+	logEvery = 5 * time.Second
+	// maxSaid is how much of what a stranger has a say in is written down, in bytes.
+	maxSaid = 300
+)
+
+// log writes a line, unless another one of its kind was written in the last logEvery.
+func (r *refusals) log(logger klog.Logger, kind, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kinds == nil {
+		r.kinds = map[string]*refused{}
+	}
+	last := r.kinds[kind]
+	if last == nil {
+		last = &refused{}
+		r.kinds[kind] = last
+	}
+	if time.Since(last.logged) < logEvery {
+		last.others++
+		return
+	}
+	logger.Info(kind, "err", printable(why, maxSaid), "othersSince", last.others)
+	last.logged, last.others = time.Now(), 0
+}
+
+// httpLog takes what an http.Server has to say of strangers. Whoever only comes and goes is not worth a line.
+type httpLog struct {
+	logger   klog.Logger
+	refusals *refusals
+}
 
 // Write is called for one line at a time, by a log.Logger.
 func (l *httpLog) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("certificate")) || bytes.Contains(line, []byte("panic")) { // a node whose certificate, or whose trust in ours, is wrong
-		l.logger.Info("connection ended", "err", string(bytes.TrimSpace(line)))
-		return len(line), nil
-	}
-	failed, handshake := strings.CutPrefix(string(bytes.TrimSpace(line)), "http: TLS handshake error from ")
+	text := string(bytes.TrimSpace(line))
+	failed, handshake := strings.CutPrefix(text, "http: TLS handshake error from ")
 	address, why, _ := strings.Cut(failed, ": ")
 	for _, silent := range []string{"EOF", "connection reset by peer", "broken pipe", "i/o timeout", "deadline exceeded", "closed network connection"} {
 		handshake = handshake && !strings.HasSuffix(why, silent)
 	}
-	if !handshake {
-		return len(line), nil
+	switch {
+	case strings.Contains(text, "panic"):
+		l.refusals.log(l.logger, "a request has failed here", text)
+	case handshake && strings.Contains(why, "certificate"): // a node whose certificate, or whose trust in ours, is wrong
+		l.refusals.log(l.logger.WithValues("address", address), "refused a certificate, or it refused ours", why)
+	case handshake:
+		l.refusals.log(l.logger.WithValues("address", address), "refused a stranger", why)
 	}
-	if time.Since(l.logged) < logEvery {
-		l.others++
-		return len(line), nil
-	}
-	l.logger.Info("refused a stranger", "address", address, "err", why, "othersSince", l.others)
-	l.logged, l.others = time.Now(), 0
 	return len(line), nil
+}
+
+// printable is what of a text that a stranger has a say in is fit for a log, and at most that many bytes of it. What is
+// not printable a klog.Logger escapes.
+func printable(text string, most int) string {
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }

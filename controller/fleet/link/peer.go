@@ -3,7 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
-	"io"
+	"fmt"
 	"net"
 	"time"
 
@@ -16,6 +16,7 @@ import (
 // peer is a connection of a node that has proved who it is.
 type peer struct {
 	*conn
+	node  string // its volume.NodeName
 	calls calls
 }
 
@@ -35,13 +36,24 @@ func (p *peer) retire() {
 // end may take a while with a node that does not listen: TLS says goodbye.
 func (p *peer) end() { _ = p.Close() }
 
-// adopt makes a connection that of a node. It replaces one that the node had before, because it has proved just
-// as well whose it is, and is newer.
-func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffered *bufio.Reader) {
+// maxPerNode is how many connections a node has at most: the one that counts, and those that end. One that connects
+// again and again without need waits for drain then.
+const maxPerNode = 8
+
+// mayConnect reports whether a node may have one more connection.
+func (l *Listener) mayConnect(node string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of[node] < maxPerNode
+}
+
+// adopt makes a connection that of a node, for as long as its proof holds. It replaces one that the node had before,
+// because it has proved just as well whose it is, and is newer.
+func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, raw net.Conn, buffered *bufio.Reader) {
 	logger := klog.FromContext(ctx).WithValues("node", node)
-	p := &peer{conn: newConn(raw, buffered, silence)}
+	p := &peer{conn: newConn(raw, buffered, silence), node: node}
 	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
-	if _, err := io.WriteString(raw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\n"); err != nil {
+	if _, err := fmt.Fprintf(raw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %d\r\n\r\n", protocol, holdsHeader, int(holds.Seconds())); err != nil {
 		_ = p.Close()
 		return
 	}
@@ -67,21 +79,30 @@ func (l *Listener) adopt(ctx context.Context, node string, raw net.Conn, buffere
 	}
 	before := l.nodes[node]
 	l.nodes[node], l.peers[p] = p, struct{}{}
+	l.of[node]++
 	gone := l.config.Connect(node, client) // under mu: of two at once, the same one counts here and there
 	l.all.Add(1)
 	l.mu.Unlock()
 	logger.Info("node is connected", "again", before != nil)
+	expired := time.AfterFunc(holds, func() {
+		logger.Info("what a node has proved holds no longer, its connection is ended")
+		p.retire()
+	})
 	if before != nil {
 		before.retire()
 	}
 	go func() {
 		defer l.all.Done()
 		<-p.ended
+		expired.Stop()
 		gone()
 		p.calls.close()
 		_ = client.Close()
 		l.mu.Lock()
 		delete(l.peers, p)
+		if l.of[node]--; l.of[node] == 0 {
+			delete(l.of, node)
+		}
 		counts := l.nodes[node] == p
 		if counts {
 			delete(l.nodes, node)

@@ -3,6 +3,7 @@ package link
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 type strangers struct {
 	mu    sync.Mutex
 	total int
-	of    map[string]int // by address
+	of    map[string]int // by what addressOf says
 	all   map[net.Conn]stranger
 }
 
@@ -30,10 +31,7 @@ func newStrangers() *strangers {
 
 // admit reports whether there may be one more from this address.
 func (s *strangers) admit(c net.Conn) bool {
-	address, _, err := net.SplitHostPort(c.RemoteAddr().String())
-	if err != nil {
-		address = c.RemoteAddr().String()
-	}
+	address := addressOf(c.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.total >= maxStrangers || s.of[address] >= maxPerAddress {
@@ -43,6 +41,24 @@ func (s *strangers) admit(c net.Conn) bool {
 	s.of[address]++
 	s.all[c] = stranger{address, time.Now()}
 	return true
+}
+
+// addressOf returns whose connections are counted together: an IPv4 address, or the /64 of an IPv6 one, of which whoever
+// has one has all (RFC 4291, 2.5.1).
+func addressOf(remote net.Addr) string {
+	from, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return remote.String()
+	}
+	address := from.Addr().Unmap().WithZone("")
+	if address.Is4() {
+		return address.String()
+	}
+	network, err := address.Prefix(64)
+	if err != nil {
+		return address.String()
+	}
+	return network.String()
 }
 
 // forget is for one who has said who he is, or has gone.
