@@ -87,8 +87,8 @@ func (broken) GetGroup(context.Context, volume.ID) ([]volume.Snapshot, error) { 
 func TestAPoolThatCannotBeReadIsAnErrorAndNotEmpty(t *testing.T) {
 	slow := memory.New("slow", node, volume.GiB)
 	whole := machineWith(t, controller.Config{}, slow)
-	id := whole.create("slow", "v").GetVolumeId()
-	m := machineWith(t, controller.Config{MaxVolumes: 5}, slow, broken{memory.New("fast", node, volume.GiB)})
+	whole.create("slow", "v")
+	m := machineWith(t, controller.Config{}, slow, broken{memory.New("fast", node, volume.GiB)})
 	ctx := t.Context()
 	for name, do := range map[string]func() (any, error){
 		"GetCapacity":   func() (any, error) { return m.GetCapacity(ctx, &csi.GetCapacityRequest{Parameters: inPool("fast")}) },
@@ -109,11 +109,7 @@ func TestAPoolThatCannotBeReadIsAnErrorAndNotEmpty(t *testing.T) {
 		"GetVolumeGroupSnapshot": func() (any, error) {
 			return m.GetVolumeGroupSnapshot(ctx, &csi.GetVolumeGroupSnapshotRequest{GroupSnapshotId: handle("fast", "g")})
 		},
-		"ControllerPublishVolume": func() (any, error) {
-			return m.ControllerPublishVolume(ctx, &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: mount("")})
-		},
 		// What has the name may be in the pool that cannot be read.
-		"CreateVolume": func() (any, error) { return m.CreateVolume(ctx, newVolume("w", nil)) },
 		"CreateVolume elsewhere": func() (any, error) {
 			return m.CreateVolume(ctx, newVolume("w", func(r *csi.CreateVolumeRequest) {
 				r.AccessibilityRequirements = requisite(at(volume.TopologyKey, "n2"))
@@ -131,13 +127,17 @@ func TestAPoolThatCannotBeReadIsAnErrorAndNotEmpty(t *testing.T) {
 	}
 }
 
-// A dead disk stops nothing on the others, where the request says which pool it is about.
+// A dead disk stops nothing on the others: who names no pool asks for the first one.
 func TestAPoolThatCannotBeReadIsNoMatterToTheOthers(t *testing.T) {
 	slow := memory.New("slow", node, volume.GiB)
 	id := machineWith(t, controller.Config{}, slow).create("slow", "v").GetVolumeId()
-	m := machineWith(t, controller.Config{}, slow, broken{memory.New("fast", node, volume.GiB)})
+	m := machineWith(t, controller.Config{MaxVolumes: 1}, slow, broken{memory.New("fast", node, volume.GiB)})
 	ctx := t.Context()
 	for name, do := range map[string]func() (any, error){
+		"CreateVolume in the first pool": func() (any, error) { return m.CreateVolume(ctx, newVolume("x", nil)) },
+		"ControllerPublishVolume": func() (any, error) {
+			return m.ControllerPublishVolume(ctx, &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: mount("")})
+		},
 		"CreateVolume in a pool": func() (any, error) {
 			return m.CreateVolume(ctx, newVolume("w", func(r *csi.CreateVolumeRequest) { r.Parameters = inPool("slow") }))
 		},

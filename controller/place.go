@@ -33,9 +33,9 @@ func (s *Server) place(ctx context.Context, name string, spec volume.Spec, topol
 	}
 	holder, err := s.holder(name, p.Name(), getVolume)
 	switch {
-	case err != nil && spec.Parameters.Pool == "" && spec.Source == nil:
-		return nil, err // it may have been made there; where the pool is given, a dead disk stops no other
-	case holder == nil:
+	case err != nil && !volume.Is(err, volume.Unavailable) && spec.Parameters.Pool == "" && spec.Source == nil:
+		return nil, err
+	case holder == nil: // also where another pool cannot be read, for a dead disk stops no other
 		return p, nil
 	case spec.Parameters.Pool == "":
 		return holder, nil // it may have been made before another pool became the first one; Create compares
@@ -64,8 +64,9 @@ func (s *Server) poolFor(spec volume.Spec) (pool.Pool, error) {
 // holder returns a pool, other than the one called except, that holds the name; nil if none does. A
 // name means one thing on a machine and not one per pool: a request repeated with another pool must
 // not make a second thing (spec, CreateVolume, "Volume already exists but is incompatible"). So a pool
-// that cannot say is an error, of the kind that the pool gave it.
+// that cannot say is an error, of the kind that the pool gave it, unless another one holds the name.
 func (s *Server) holder(name, except string, get func(pool.Pool, volume.ID) error) (pool.Pool, error) {
+	var unknown error
 	for _, p := range s.pools.All() {
 		if p.Name() == except {
 			continue
@@ -73,11 +74,11 @@ func (s *Server) holder(name, except string, get func(pool.Pool, volume.ID) erro
 		switch err := get(p, s.id(p, name)); {
 		case err == nil:
 			return p, nil
-		case !volume.Is(err, volume.NotFound):
-			return nil, volume.Errorf(volume.KindOf(err), "whether %q exists already cannot be told: %w", s.id(p, name), err)
+		case !volume.Is(err, volume.NotFound) && (unknown == nil || volume.Is(unknown, volume.Unavailable)):
+			unknown = volume.Errorf(volume.KindOf(err), "whether %q exists already cannot be told: %w", s.id(p, name), err)
 		}
 	}
-	return nil, nil
+	return nil, unknown
 }
 
 // id returns the ID of the thing requested under the given name in a pool.

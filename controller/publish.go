@@ -67,11 +67,12 @@ func (s *Server) attach(ctx context.Context, p pool.Pool, v volume.Volume, readO
 	return err
 }
 
+// countAttached counts in all pools that can be read: those that a dead disk hides are no reason to attach nothing.
 func (s *Server) countAttached(ctx context.Context) (int, error) {
 	count := 0
 	for _, p := range s.pools.All() {
 		volumes, err := p.List(ctx, "", 0)
-		if err != nil {
+		if err != nil && !volume.Is(err, volume.Unavailable) {
 			return 0, err
 		}
 		for _, v := range volumes {

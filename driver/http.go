@@ -52,7 +52,8 @@ func (s *Server) httpHandler() http.Handler {
 	return mux
 }
 
-// readyz answers 200 where Ready and Registered have no error, else 503 and the error. It is not for
+// readyz answers 200 where Ready and Registered have no error, with a line for each thing that is not available all the
+// same, else 503 and the error. It is not for
 // deciding whether this process should be started again, which mends no disk; /healthz is, and says only
 // that there is somebody to answer.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
@@ -72,4 +73,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = fmt.Fprintln(w, "ok")
+	if s.config.Beside != nil {
+		for _, err := range s.config.Beside() {
+			_, _ = fmt.Fprintln(w, oneLine(err.Error(), maxMessageBytes))
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,9 @@ const poolsTimeout = 5 * time.Second
 type poolMetrics struct {
 	pools                                  func(context.Context) ([]volume.PoolStatus, error)
 	size, free, largest, healthy, readable *prometheus.Desc
+
+	mu   sync.Mutex
+	said string // what the log says of pools that cannot be read
 }
 
 func newPoolMetrics(pools func(context.Context) ([]volume.PoolStatus, error)) *poolMetrics {
@@ -47,9 +51,7 @@ func (c *poolMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	pools, err := c.ask()
-	if err != nil {
-		klog.Background().Error(err, "pools cannot be read for the metrics")
-	}
+	c.log(err)
 	gauge(c.readable, truth(err == nil))
 	for _, p := range pools {
 		gauge(c.healthy, truth(p.Healthy), p.Pool)
@@ -60,6 +62,20 @@ func (c *poolMetrics) Collect(out chan<- prometheus.Metric) {
 		gauge(c.free, float64(p.FreeBytes), p.Pool)
 		gauge(c.largest, float64(p.LargestBytes), p.Pool)
 	}
+}
+
+// log says which pools cannot be read, once for each reason and not at each scrape.
+func (c *poolMetrics) log(err error) {
+	says := ""
+	if err != nil {
+		says = err.Error()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if says != c.said && err != nil {
+		klog.Background().Error(err, "pools cannot be read for the metrics")
+	}
+	c.said = says
 }
 
 // ask catches a panic too: Prometheus runs a collector in a goroutine of its own.

@@ -165,6 +165,10 @@ func TestReadyzSaysWhyNotAndHealthzOnlyThatSomebodyAnswers(t *testing.T) {
 			t.Error("it is served after the end")
 		}
 	}
+	beside := func() []error { return []error{errors.New("pool \"a\" is\naway"), errors.New("so is b")} }
+	if code, body := start(t, Config{Beside: beside, HTTPAddress: "127.0.0.1:0"}).get(t, "/readyz"); code != http.StatusOK || body != "ok\npool \"a\" is away\nso is b\n" {
+		t.Errorf("with something away: %d %q", code, body)
+	}
 	if r := start(t, Config{}); r.http != nil {
 		t.Error("it is served though it is off")
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	// means "not yet", any other one that something is broken. Probe and /readyz ask it.
 	Ready func(context.Context) error
 
+	// Beside returns what is not available although calls can succeed; nil: nothing. /readyz names it.
+	Beside func() []error
+
 	// Registered says whether the orchestrator knows this driver; nil: it need not. /readyz asks it.
 	Registered func() error
 

@@ -29,7 +29,8 @@ func (s *Server) find(ctx context.Context, handle string) (pool.Pool, volume.Vol
 }
 
 // findEphemeral looks for an inline volume in all pools, for nothing but its name says where it is. A
-// volume of that name that is not Ephemeral is not it.
+// volume of that name that is not Ephemeral is not it. Where it is in none that can be read, the error is that of one that
+// cannot.
 func (s *Server) findEphemeral(ctx context.Context, handle string) (pool.Pool, volume.Volume, error) {
 	_, missing := volume.ParseID(handle)
 	if volume.CheckRequestName(handle) != nil {
@@ -39,6 +40,8 @@ func (s *Server) findEphemeral(ctx context.Context, handle string) (pool.Pool, v
 		v, err := p.Get(ctx, s.ephemeralID(p, handle))
 		switch {
 		case volume.Is(err, volume.NotFound):
+		case volume.Is(err, volume.Unavailable):
+			missing = err
 		case err != nil:
 			return nil, volume.Volume{}, err
 		case v.Ephemeral:
@@ -65,7 +68,7 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 	case err == nil: // made before; the configuration may have got another first pool since
 		p, spec.ID = q, v.ID
 		err = v.Fits(spec)
-	case volume.Is(err, volume.NotFound):
+	case volume.Is(err, volume.NotFound), volume.Is(err, volume.Unavailable): // where p itself cannot be read, Create says so
 		v, err = volume.Volume{ID: spec.ID}, nil
 	}
 	if err != nil {

@@ -33,6 +33,8 @@ type config struct {
 	Node       string // as in handles and in the topology
 	MaxVolumes int    // how many volumes may be attached at once; 0 for no limit
 	State      string // the directory of what the machine remembers of its pools; not in the file
+	Default    bool   // there is no file: nobody has asked for what it says
+	MustOpen   bool   // a pool that cannot be opened is an error, and not tried again; not in the file
 	Pools      []poolConfig
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,19 +30,20 @@ func TestAPoolThatHasGoneIsForgottenOnlyWhenTold(t *testing.T) {
 	if says, err := verb("pools"); err != nil || !strings.Contains(says, "true") {
 		t.Errorf("pools: %v\n%s", err, says)
 	}
-	c.Pools[0].Loop.Directory = dir + "/b" // as if its disk were not mounted
-	if err := serve(t.Context(), c, endpoint, ""); !volume.Is(err, volume.Unavailable) || !strings.Contains(err.Error(), "loam pools --forget a") {
-		t.Errorf("serve without the pool: %v", err)
-	}
+	// As if its disk were not mounted.
 	path, _ = writeConfig(t, "node: n1\npools: [{name: a, loop: {directory: "+dir+"/b, create: true}}]")
 	for _, show := range []string{"pools", "volumes", "snapshots"} {
 		if says, err := verb(show); !volume.Is(err, volume.Unavailable) || !strings.Contains(err.Error(), "--forget a") {
 			t.Errorf("%s without the pool: %v\n%s", show, err, says)
 		}
 	}
+	loam := startServe(t, path, state)
+	if code, says := loam.ready(); code != http.StatusServiceUnavailable || !strings.Contains(says, "loam pools --forget a") {
+		t.Errorf("/readyz without the pool: %d %s", code, says)
+	}
+	// While it is not open it can be forgotten, and is made then.
 	if says, err := verb("pools", "--forget", "a"); err != nil || !strings.Contains(says, `"node":"n1"`) || !strings.Contains(says, dir+"/a") {
 		t.Errorf("forget: %v\n%s", err, says)
 	}
-	_, stop = serving(t, c, endpoint)
-	stop()
+	loam.isReady()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -66,10 +67,19 @@ func (l look[Row]) read(ctx context.Context, c config) ([]Row, error) {
 func (l look[Row]) readPool(ctx context.Context, c config, one poolConfig, machine *host.Host) ([]Row, error) {
 	p, err := one.remembered(c.State).inspect(ctx, c.Node, machine)
 	if err != nil {
-		return nil, err
+		return nil, asWho(os.Geteuid(), one.Name, err)
 	}
 	rows, err := l.rows(ctx, p)
-	return rows, errors.Join(err, p.Close())
+	return rows, asWho(os.Geteuid(), one.Name, errors.Join(err, p.Close()))
+}
+
+// asWho says of an error with a pool that another user may have none: what is not root may look neither into the directories
+// of a pool nor at disks, and to it a pool that is there may seem not to be.
+func asWho(uid int, pool string, err error) error {
+	if err == nil || uid == 0 {
+		return err
+	}
+	return volume.Errorf(volume.KindOf(err), "pool %q: only root can look into a pool, and this is user %d, to whom a pool that is there may seem to be gone or damaged: run it with sudo (%w)", pool, uid, err)
 }
 
 func printJSON(out io.Writer, rows any) error {

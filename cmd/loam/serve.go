@@ -17,6 +17,7 @@ import (
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/identity"
+	"github.com/loam-storage/loam/driver/pool/reopen"
 	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/node"
 )
@@ -36,12 +37,8 @@ Calls that are at work then end before the process does. What is mounted stays m
 			if err != nil {
 				return err
 			}
-			parsed.State = state
-			err = serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpointOf(endpoint, defaultEndpoint), httpAddress)
-			if configPath == "" && volume.Is(err, volume.Full) {
-				return fmt.Errorf("%w; this is the default configuration: give --config with a file that asks for less", err)
-			}
-			return err
+			parsed.State, parsed.Default = state, configPath == ""
+			return serve(klog.NewContext(c.Context(), klog.Background()), parsed, endpointOf(endpoint, defaultEndpoint), httpAddress)
 		},
 	}
 	configFlag(c, &configPath)
@@ -75,93 +72,40 @@ func serve(ctx context.Context, c config, endpoint, httpAddress string) error {
 type running struct {
 	machine *host.Host
 	pools   *pool.Set
+	kept    []*reopen.Pool // the same pools
 	server  *driver.Server
 
 	usable atomic.Int64 // when a pool was last seen to be so, in seconds of Unix time
 }
 
 // start opens the pools, puts the services over them, and claims the socket that serving names. The pools
-// come first: who reaches the socket reaches all of them, and never a machine on which half of its volumes
-// seem not to exist.
+// come first: who reaches the socket reaches all of them, also those that cannot be opened now, which say so of each of
+// their volumes.
 func start(ctx context.Context, c config, serving driver.Config) (_ *running, err error) {
 	if os.Geteuid() != 0 {
 		return nil, volume.Errorf(volume.Invalid, "loam needs root, for loop devices and mounts: run it with sudo")
 	}
 	r := &running{machine: host.New(host.NewRunner())}
-	if r.pools, err = openPools(ctx, c, r.machine); err != nil {
+	if r.kept, err = openPools(ctx, c, r.machine); err != nil {
 		return nil, err
 	}
-	r.usable.Store(time.Now().Unix()) // they have just been opened
+	if r.pools, err = setOf(c.Node, r.kept); err != nil {
+		return nil, errors.Join(err, closePools(r.kept))
+	}
+	r.usable.Store(time.Now().Unix()) // those that are open have just been opened
 	control := controller.New(controller.Config{Pools: r.pools, MaxVolumes: c.MaxVolumes})
 	serving.Version = version()
 	serving.Controller, serving.Group = control, control
 	serving.Node = node.New(node.Config{Pools: r.pools, Machine: r.machine, MaxVolumes: c.MaxVolumes})
-	serving.Ready, serving.Pools = r.ready, r.status
+	serving.Ready, serving.Pools, serving.Beside = r.ready, r.status, r.unavailable
 	if r.server, err = driver.New(serving); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
-// openPools opens all pools, or none.
-func openPools(ctx context.Context, c config, machine *host.Host) (*pool.Set, error) {
-	if c.State != "" {
-		if fsType, err := host.Volatile(c.State); err != nil {
-			return nil, err
-		} else if fsType != "" {
-			klog.FromContext(ctx).Info("what this machine remembers of its pools does not outlive it or the container: mount a directory of the machine there", "directory", c.State, "fileSystem", fsType)
-		}
-	}
-	var pools []pool.Pool
-	for _, one := range c.Pools {
-		p, err := one.remembered(c.State).open(ctx, c.Node, machine)
-		if err != nil {
-			return nil, errors.Join(err, closePools(pools))
-		}
-		klog.FromContext(ctx).Info("pool is open", "pool", one.Name, "where", one.where())
-		pools = append(pools, p)
-	}
-	set, err := pool.NewSet(c.Node, pools...)
-	if err := errors.Join(err, checkPromises(c.Pools)); err != nil {
-		return nil, errors.Join(err, closePools(pools))
-	}
-	return set, nil
-}
-
-// checkPromises refuses a sparse pool beside another one on the same file system. Each would count as its
-// own what the other has promised and not yet written. The kind of its error is Invalid.
-func checkPromises(pools []poolConfig) error {
-	for i, p := range pools {
-		for _, q := range pools[:i] {
-			if p.isLVM() || q.isLVM() || p.Loop.SizeBytes > 0 || q.Loop.SizeBytes > 0 || (!p.Loop.Sparse && !q.Loop.Sparse) {
-				continue
-			}
-			one, _, err := host.Identify(p.Loop.Directory)
-			if err != nil {
-				return err
-			}
-			other, _, err := host.Identify(q.Loop.Directory)
-			if err != nil {
-				return err
-			}
-			if one.Device == other.Device {
-				return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own", q.Name, p.Name)
-			}
-		}
-	}
-	return nil
-}
-
-func closePools(pools []pool.Pool) error {
-	var errs []error
-	for _, p := range pools {
-		errs = append(errs, p.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // close closes the pools. Volumes that are attached stay so.
-func (r *running) close() error { return closePools(r.pools.All()) }
+func (r *running) close() error { return closePools(r.kept) }
 
 // status asks all pools. One that cannot say anything is in the answer as not healthy.
 func (r *running) status(ctx context.Context) ([]volume.PoolStatus, error) {
@@ -178,6 +122,16 @@ func (r *running) status(ctx context.Context) ([]volume.PoolStatus, error) {
 	return all, errors.Join(errs...)
 }
 
+// unavailable returns why pools are not open, an error for each that is not.
+func (r *running) unavailable() (missing []error) {
+	for _, p := range r.kept {
+		if err := p.Missing(); err != nil {
+			missing = append(missing, err)
+		}
+	}
+	return missing
+}
+
 // usableFor is for how long a pool counts as usable that could be used. The kubelet asks every few seconds, and to
 // look at a volume group takes a process.
 const usableFor = 5 * time.Minute
@@ -185,6 +139,9 @@ const usableFor = 5 * time.Minute
 // ready says whether any pool can be used. A dead disk is told by the metrics; it is no reason to
 // have an orchestrator restart what serves the other disks.
 func (r *running) ready(ctx context.Context) error {
+	if missing := r.unavailable(); len(missing) > 0 && len(missing) == len(r.kept) {
+		return volume.Errorf(volume.Unavailable, "no pool can be used: %w", errors.Join(missing...))
+	}
 	if time.Since(time.Unix(r.usable.Load(), 0)) < usableFor {
 		return nil
 	}

@@ -90,27 +90,6 @@ func TestVerbsSayWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A pool that cannot be opened keeps the driver from serving as if its volumes were gone.
-func TestServeOpensAllPoolsOrNone(t *testing.T) {
-	needsRoot(t)
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, c := writeConfig(t, "pools: [{name: a, loop: {directory: "+dir+"/a, create: true}}, {name: b, loop: {directory: "+dir+"/file/b, create: true}}]")
-	socket := filepath.Join(dir, "csi.sock")
-	if err := serve(t.Context(), c, socket, ""); err == nil || !strings.Contains(err.Error(), `pool "b"`) {
-		t.Errorf("serve = %v", err)
-	}
-	if _, err := os.Stat(socket); !os.IsNotExist(err) {
-		t.Errorf("the socket: %v", err)
-	}
-	// The first pool is closed again.
-	c.Pools = c.Pools[:1]
-	_, stop := serving(t, c, "unix://"+socket)
-	stop()
-}
-
 func TestServeNeedsRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("is about who is not root")
@@ -140,10 +119,12 @@ func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
 			}
 		}
 		_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a"+c.first+"}}\n- {name: b, loop: {directory: "+dir+"/b"+c.second+"}}\n")
-		parsed.Pools = append(parsed.Pools, poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}})
-		err := checkPromises(parsed.Pools)
+		err := checkPromises(parsed.Pools[1], parsed.Pools[0])
 		if volume.Is(err, volume.Invalid) != c.refused || (err != nil) != c.refused {
 			t.Errorf("%s: %v", what, err)
+		}
+		if err := checkPromises(parsed.Pools[1], poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}}); err != nil {
+			t.Errorf("%s: beside a volume group: %v", what, err)
 		}
 	}
 }

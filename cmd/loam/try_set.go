@@ -106,6 +106,7 @@ func (s *set) start(ctx context.Context, c config) error {
 		logger = klog.Background()
 	}
 	ctx, stop := context.WithCancel(klog.NewContext(ctx, logger))
+	c.MustOpen = true
 	r, err := start(ctx, c, driver.Config{Endpoint: s.endpoint})
 	if err != nil {
 		stop()

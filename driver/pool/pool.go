@@ -19,6 +19,7 @@ import (
 //   - Calls may come at the same time, but never two that change the same volume or snapshot, and
 //     none that changes what another one copies from: the callers see to that (driver/gate.go).
 //   - Errors have a volume.Kind and name the pool or the volume. An ID that is not there is NotFound.
+//   - While the pool itself cannot be read, each call is Unavailable and names it: what is in it is neither there nor gone.
 //   - An ID whose Node or Pool is not the pool's own is NotFound.
 //   - The context ends waiting, never a change half way.
 type Pool interface {
@@ -73,6 +74,14 @@ type Pool interface {
 
 	// Close ends the use of the pool. What is attached stays attached and usable.
 	Close() error
+}
+
+// Losable is a Pool that may lose its place for good: a file system that has failed does not come back while the pool is
+// open on it. Package reopen closes such a pool then, and opens it again.
+type Losable interface {
+	// Lost returns why the pool is to be closed and opened again; nil where its calls can succeed. It is asked after a
+	// call that was Unavailable.
+	Lost() error
 }
 
 // Snapshotter is a Pool that can take snapshots. It can then also make volumes from a snapshot and

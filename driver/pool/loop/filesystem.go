@@ -117,10 +117,13 @@ func discardFile(ctx context.Context, path string, machine *host.Host) error {
 	return os.Remove(path)
 }
 
-// mount attaches and mounts what is not attached or mounted yet. It stays mounted when the process
+// mount attaches and mounts what is not attached or mounted yet, or has failed. It stays mounted when the process
 // ends while a volume in it is attached.
 func (f *filesystem) mount(ctx context.Context) error {
-	err := f.findDevice()
+	err := f.unmountFailed(ctx)
+	if err == nil {
+		err = f.findDevice()
+	}
 	if err != nil {
 		return err
 	}
@@ -137,6 +140,33 @@ func (f *filesystem) mount(ctx context.Context) error {
 		return err
 	}
 	return f.machine.Mount(ctx, f.device, f.mountPoint, volume.XFS, []string{"noatime", "nouuid"})
+}
+
+// unmountFailed unmounts a file system that can no longer be read, so that it is mounted anew. The kind of its error is
+// Unavailable while volumes in it are in use.
+func (f *filesystem) unmountFailed(ctx context.Context) error {
+	mounted, err := isMounted(f.machine, filepath.Dir(f.mountPoint))
+	if err != nil || !mounted {
+		return err
+	}
+	why := failed(f.mountPoint)
+	if why == nil {
+		return nil
+	}
+	err = f.machine.Unmount(ctx, f.mountPoint)
+	if volume.Is(err, volume.InUse) {
+		return volume.Errorf(volume.Unavailable, "%w: end the pods that use volumes in it, and it is mounted anew", why)
+	}
+	return err
+}
+
+// failed returns that the file system mounted at a directory can no longer be read, as after it has shut down; nil where it
+// can. The kind of the error is Unavailable.
+func failed(mountPoint string) error {
+	if _, err := os.ReadDir(mountPoint); cannotRead(err) {
+		return volume.Errorf(volume.Unavailable, "the file system at %q has failed (%w), and the kernel's log (dmesg) says why", mountPoint, err)
+	}
+	return nil
 }
 
 // grow makes file, device and file system as large as the configuration asks for. Each may be so already, where an

@@ -9,6 +9,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -58,7 +59,10 @@ type Pool struct {
 	instant sync.Mutex // held while volumes are frozen and copied
 }
 
-var _ pool.Snapshotter = (*Pool)(nil)
+var (
+	_ pool.Snapshotter = (*Pool)(nil)
+	_ pool.Losable     = (*Pool)(nil)
+)
 
 // Open opens the pool of the given name on the given node, makes it where there is none and the configuration says so,
 // and removes what a crash left half made. Nobody else may have it open. The kind of its error is Invalid
@@ -123,6 +127,9 @@ func Inspect(_ context.Context, name, node string, c Config, machine *host.Host)
 	if err == nil && seen {
 		d, err = c.Known.Decide(p.at(), found)
 	}
+	if err == nil && !seen {
+		err = failed(p.root)
+	}
 	if err == nil && (!seen || d == identity.Make) {
 		err = volume.Errorf(volume.Unavailable, "there is no pool at %q now: start loam serve, which makes and mounts it", p.root)
 	}
@@ -176,7 +183,7 @@ func (p *Pool) takeLock() error {
 		}
 	}
 	if err != nil {
-		err = volume.Errorf(volume.Unavailable, "%q is open in another process: end that one first, or give each a directory of its own (%w)", p.config.Directory, err)
+		err = volume.Errorf(volume.Unavailable, "%q is open in another loam (%s): a pool is served by one; stop that one, or give each loam pools of its own (%w)", p.config.Directory, cmp.Or(host.LockHolder(lock), "another process"), err)
 		return errors.Join(err, lock.Close())
 	}
 	p.lock = lock

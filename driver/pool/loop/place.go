@@ -85,7 +85,8 @@ func (p *Pool) checkMount() error {
 	return nil
 }
 
-// find looks at what is at the pool's place. It reports false for a file system of the pool's own that is not mounted.
+// find looks at what is at the pool's place. It reports false for a file system of the pool's own that is not mounted, or has
+// failed.
 func (p *Pool) find() (found identity.Found, seen bool, err error) {
 	directory, err := filepath.EvalSymlinks(p.config.Directory)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,6 +121,9 @@ func (p *Pool) find() (found identity.Found, seen bool, err error) {
 	case !hasFile:
 		return identity.Found{}, true, nil
 	case !mounted:
+		return identity.Found{}, false, nil
+	}
+	if failed(filepath.Join(directory, mountedName)) != nil { // it is mounted anew, where that can be
 		return identity.Found{}, false, nil
 	}
 	found, err = findIn(filepath.Join(directory, mountedName), volumesDir)
@@ -213,6 +217,10 @@ func (p *Pool) here() error {
 	}
 	return volume.Errorf(volume.Unavailable, "pool %q is no longer at %q: mount its file system again", p.name, p.root)
 }
+
+// Lost returns why the pool has to be opened again: its file system is another one, was unmounted or has failed. What is
+// open on a file system keeps it from being unmounted and checked.
+func (p *Pool) Lost() error { return p.here() }
 
 // cause says why something of the pool could not be read: that the pool is not here, or err.
 func (p *Pool) cause(err error) error {

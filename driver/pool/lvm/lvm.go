@@ -11,6 +11,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -170,7 +171,7 @@ func (p *Pool) takeLock() error {
 		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		err = volume.Errorf(volume.Unavailable, "pool %q in volume group %q is open in another process: end that one first (%w)", p.name, p.config.VolumeGroup, err)
+		err = volume.Errorf(volume.Unavailable, "pool %q in volume group %q is open in another loam (%s): a pool is served by one; stop that one, or give each loam pools of its own (%w)", p.name, p.config.VolumeGroup, cmp.Or(host.LockHolder(lock), "another process"), err)
 		return errors.Join(err, lock.Close())
 	}
 	p.lock = lock
