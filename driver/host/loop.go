@@ -57,9 +57,18 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, block
 	if err != nil {
 		return "", err
 	}
-	bound := boundNodes(table)
+	bound, refused := boundNodes(table), map[int]bool{}
 	err = again(ctx, func() error {
-		device, err = configureLoop(backing, readOnly, mode, blockBytes, bound)
+		number, release, err := h.loops.take(func(number int) bool {
+			return refused[number] || len(bound[DeviceNumber{Major: loopMajor, Minor: uint32(number)}]) > 0
+		})
+		if err != nil {
+			return err
+		}
+		defer release()
+		device = fmt.Sprintf("/dev/loop%d", number)
+		err = configureLoop(device, backing, readOnly, mode, blockBytes)
+		refused[number] = err != nil
 		return err
 	}, unix.EBUSY, unix.ENXIO)
 	if err != nil {
@@ -68,17 +77,12 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, block
 	return device, nil
 }
 
-// configureLoop takes a free device. EBUSY means that somebody else was quicker, and ENXIO that they are
-// just giving it back.
-func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.Size, bound map[DeviceNumber][]string) (path string, err error) {
-	number, err := freeLoop(bound)
-	if err != nil {
-		return "", err
-	}
-	path = fmt.Sprintf("/dev/loop%d", number)
+// configureLoop gives a free device the file. EBUSY means that somebody else was quicker, or holds it, and ENXIO that they
+// are just giving it back.
+func configureLoop(path string, backing *os.File, readOnly bool, mode int, blockBytes volume.Size) (err error) {
 	device, err := os.OpenFile(path, mode, 0)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, device.Close()) }()
 	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Size: uint32(blockBytes), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO}}
@@ -87,42 +91,12 @@ func configureLoop(backing *os.File, readOnly bool, mode int, blockBytes volume.
 	}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
 	if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
-		return "", err
+		return err
 	}
 	if err = errors.Join(checkLoop(device, backing, readOnly, blockBytes), settleLoop(device, readOnly)); err != nil {
 		_ = unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0) // it was not handed out yet
 	}
-	return path, err
-}
-
-// freeLoop returns the number of a device that has no file, and whose node is bound nowhere: where it is, whoever
-// was given it still has a way to it.
-func freeLoop(bound map[DeviceNumber][]string) (number int, err error) {
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, control.Close()) }()
-	fd := int(control.Fd())
-	number, err = unix.IoctlRetInt(fd, unix.LOOP_CTL_GET_FREE) // the least
-	for err == nil && len(bound[DeviceNumber{Major: loopMajor, Minor: uint32(number)}]) > 0 {
-		number, err = nextFreeLoop(fd, number)
-	}
-	return number, err
-}
-
-// nextFreeLoop returns the next number after the given one of a device that has no file, and makes that device
-// where it is not there.
-func nextFreeLoop(control, after int) (int, error) {
-	for number := after + 1; ; number++ {
-		if unix.Access(fmt.Sprintf("/sys/block/loop%d/loop", number), unix.F_OK) == nil { // it has a file
-			continue
-		}
-		if err := unix.IoctlSetInt(control, unix.LOOP_CTL_ADD, number); err != nil && !errors.Is(err, unix.EEXIST) {
-			return 0, err
-		}
-		return number, nil
-	}
+	return err
 }
 
 // loopMajor is the major number of loop devices (Documentation/admin-guide/devices.txt).
@@ -130,7 +104,7 @@ const loopMajor = 7
 
 // checkLoop says whether the kernel has set up a device as it was asked to.
 func checkLoop(device, backing *os.File, readOnly bool, blockBytes volume.Size) error {
-	l, err := loopStatus(device)
+	l, err := loopStatus(device.Name(), int(device.Fd()))
 	if err != nil {
 		return err
 	}
