@@ -60,7 +60,7 @@ func (h *Host) notMounted(device, owner string) error {
 // has it mounted (open(2)). And it locks it, for a mkfs that Format started may not have opened it so.
 // Of another loop device that shows the same bytes the kernel does not know that, so each is asked.
 func (h *Host) Claim(device string) (release func(), err error) {
-	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL, 0)
+	f, err := h.openExclusive(device, os.O_RDONLY)
 	if errors.Is(err, unix.EBUSY) {
 		return nil, volume.Errorf(volume.Busy, "device %q is held by a mount or another process: try again when that has ended", device)
 	}
@@ -68,12 +68,12 @@ func (h *Host) Claim(device string) (release func(), err error) {
 		return nil, failed("claim", device, err)
 	}
 	if err := lockDevice(context.Background(), f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, closeExclusive(f))
 	}
 	if err := h.notUsedThrough(device); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, closeExclusive(f))
 	}
-	return func() { _ = f.Close() }, nil // it was only read
+	return func() { _ = closeExclusive(f) }, nil // it was only read
 }
 
 // lockDevice takes the lock of a device (flock(2)) until f and the copies of it that children have are

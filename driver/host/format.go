@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -82,11 +80,11 @@ func withExtended(args []string, options string) []string {
 
 // Zero writes zeros in a way that lets the device below keep its blocks (BLKZEROOUT asks for that).
 func (h *Host) Zero(ctx context.Context, device string) error {
-	f, err := os.OpenFile(device, os.O_WRONLY|unix.O_EXCL, 0)
+	f, err := h.openExclusive(device, os.O_WRONLY)
 	if err != nil {
 		return failed("zero", device, err)
 	}
-	defer f.Close() //nolint:errcheck // synced below
+	defer closeExclusive(f) //nolint:errcheck // synced below
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return failed("zero", device, err)

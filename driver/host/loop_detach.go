@@ -83,7 +83,7 @@ func clearLoop(path string, file FileID) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, device.Close()) }()
+	defer func() { err = errors.Join(err, closeExclusive(device)) }()
 	fd := int(device.Fd())
 	info, err := unix.IoctlLoopGetStatus64(fd)
 	if errors.Is(err, unix.ENXIO) || (err == nil && fileOf(info) != file) {

@@ -87,3 +87,25 @@ func waitUntilGone(t *testing.T, path string) {
 		}
 	}
 }
+
+// Each process that is being started holds for a moment what is open exclusively in this one.
+func TestADeviceThatIsLetGoInAMomentIsClaimed(t *testing.T) {
+	h, disk := host.New(host.NewRunner()), device(t, volume.MiB)
+	held, err := os.OpenFile(disk, os.O_RDONLY|unix.O_EXCL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { closed <- held.Close() })
+	release, err := h.Claim(disk)
+	if err != nil {
+		t.Fatalf("Claim: %v", err)
+	}
+	release()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if err := h.Zero(t.Context(), disk); err != nil {
+		t.Errorf("Zero: %v", err)
+	}
+}

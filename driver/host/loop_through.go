@@ -34,7 +34,7 @@ func (h *Host) notUsedThrough(device string) error {
 		}
 	}
 	for _, l := range others {
-		f, err := os.OpenFile(l.Device, os.O_RDONLY|unix.O_EXCL, 0)
+		f, err := h.openExclusive(l.Device, os.O_RDONLY)
 		switch {
 		case errors.Is(err, unix.EBUSY):
 			return volume.Errorf(volume.InUse, "device %q is in use through %s as well, which shows the same bytes: unmount that one, and take it away (losetup --detach %[2]s)", device, l.Device)
@@ -42,7 +42,7 @@ func (h *Host) notUsedThrough(device string) error {
 		case err != nil:
 			return failed("look at", l.Device, err)
 		default:
-			_ = f.Close() // it was not even read
+			_ = closeExclusive(f) // it was not even read
 		}
 	}
 	return nil
