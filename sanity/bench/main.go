@@ -65,7 +65,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"copy", copies}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {
