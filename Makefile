@@ -5,7 +5,7 @@
 # cluster  leaves such a cluster up, with loam in it, to play with; cluster-down ends it
 # bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp), and LVM pools in a VM (bench-lvm)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
-# image  the container image, without a registry: .cache/image/loam.tar
+# image  the container images, without a registry: .cache/image/loam.tar and loam-controller.tar
 # manifests  deploy/kubernetes/loam.yaml, from the chart
 # build  bin/loam, a static binary
 
@@ -43,7 +43,7 @@ cluster-down:
 	sanity/kubernetes/cluster down
 
 image: tools-build
-	deploy/image/build .cache/image/loam.tar
+	deploy/image/build .cache/image
 
 manifests:
 	cd deploy/render && go run .

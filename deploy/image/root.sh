@@ -30,10 +30,23 @@ printf 'backup { backup = 0 archive = 0 }\n' >"$root/etc/lvm/lvm.conf"
 printf 'root:x:0:0:root:/:/sbin/nologin\nloam:x:65532:65532:loam:/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\nloam:x:65532:\n' >"$root/etc/group"
 
-# Each command that loam starts must be a program, for there is no shell, and find its libraries in the image.
+# The commands that loam starts, itself or through lvm, and those that an administrator needs to repair a volume. All
+# others go, and the right to be somebody else with them.
+commands="lvm dmsetup thin_check mkfs.ext4 e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair mkfs.btrfs btrfs mount umount blkid"
+kept=$(for command in $commands; do
+    for file in "$root/usr/sbin/$command" "$root/usr/bin/$command"; do
+        if [ -e "$file" ]; then echo "$file" && readlink -f "$file"; fi
+    done
+done)
+for file in "$root"/usr/bin/* "$root"/usr/sbin/*; do
+    echo "$kept" | grep -qxF "$file" || rm -r "$file"
+done
+find "$root" -type f -perm /6000 -exec chmod a-s {} +
+
+# Each must be a program, for there is no shell, and find its libraries in the image.
 enter=chroot
 [ "$(id -u)" = 0 ] || enter="unshare --map-root-user chroot"
-for command in lvm dmsetup thin_check mkfs.ext3 mkfs.ext4 e2fsck resize2fs mkfs.xfs xfs_growfs xfs_repair mkfs.btrfs btrfs btrfstune mount umount fsck blkid blkdiscard wipefs; do
+for command in $commands; do
     [ -e "$root/usr/sbin/$command" ] || [ -e "$root/usr/bin/$command" ] || { echo "root.sh: the packages have no $command" >&2; exit 1; }
     file="$root/usr/sbin/$command"
     [ -e "$file" ] || file="$root/usr/bin/$command"

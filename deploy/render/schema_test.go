@@ -86,6 +86,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"node: {maxUnavailable: 0}":                                                        "node/maxUnavailable",
 		"node: {directories: []}":                                                          "node/directories",
 		"image: {pullPolicy: Sometimes}":                                                   "image/pullPolicy",
+		"controller: {image: {digest: sha256:abc}}":                                        "controller/image/digest",
 		"image: {digest: sha256:abc}":                                                      "image/digest",
 		"sidecars: {qps: 0}":                                                               "sidecars/qps",
 		"sidecars: {leaseDuration: 5s}":                                                    "sidecars/leaseDuration",

@@ -97,11 +97,14 @@ sidecars: {verbosity: 7, provisioner: {image: example.com/p:1, capacityPollInter
 	set, daemons := get[*apps.StatefulSet](c, "loam-controller"), get[*apps.DaemonSet](c, "loam-node")
 	for what, pod := range map[string]core.PodSpec{"controller": c.controller(), "node": c.node()} {
 		it := container(t, pod, "loam")
-		same(t, "image of the "+what, it.Image, "example.com/loam:v1@sha256:"+strings.Repeat("0", 64))
+		image := map[string]string{"controller": "example.com/loam-controller:v1", "node": "example.com/loam:v1@sha256:" + strings.Repeat("0", 64)}
+		same(t, "image of the "+what, it.Image, image[what])
 		same(t, "pull policy of the "+what, it.ImagePullPolicy, core.PullAlways)
 		same(t, "pull secrets of the "+what, text(pod.ImagePullSecrets), "- name: key\n")
 		same(t, "tolerations of the "+what, len(pod.Tolerations), 0)
 	}
+	other := with(t, `controller: {image: {repository: example.com/other, tag: v2, digest: "sha256:`+strings.Repeat("1", 64)+`"}}`)
+	same(t, "another image of the controller", container(t, other.controller(), "loam").Image, "example.com/other:v2@sha256:"+strings.Repeat("1", 64))
 	same(t, "where nodes run", text(c.node().NodeSelector), "a: b\nkubernetes.io/os: linux\n")
 	same(t, "where controllers run", text(c.controller().NodeSelector), "c: d\nkubernetes.io/os: linux\n")
 	if c.controller().Affinity.PodAntiAffinity != nil {

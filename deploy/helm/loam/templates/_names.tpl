@@ -7,6 +7,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
+{{- define "loam.controllerImage" -}}
+{{- with .Values.controller.image -}}
+{{ .repository | default (printf "%s-controller" $.Values.image.repository) }}:{{ .tag | default $.Values.image.tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "loam.unprivileged" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
