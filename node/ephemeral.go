@@ -69,7 +69,7 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 		p, spec.ID = q, v.ID
 		err = v.Fits(spec)
 	case volume.Is(err, volume.NotFound), volume.Is(err, volume.Unavailable): // where p itself cannot be read, Create says so
-		v, err = volume.Volume{ID: spec.ID}, nil
+		v, err = volume.Volume{ID: spec.ID}, s.mayBeEphemeral(spec)
 	}
 	if err != nil {
 		return err
@@ -126,6 +126,19 @@ func (s *Server) parseEphemeral(handle string, attributes map[string]string, r p
 		ID: s.ephemeralID(p, handle), Size: volume.Range{RequiredBytes: size}, FSType: r.access.FSType,
 		Parameters: parameters, Claim: claim, Ephemeral: true,
 	}, nil
+}
+
+// mayBeEphemeral says whether the configuration lets an inline volume be made; one that is there stays. The kind of its
+// error is Invalid, for who wrote the pod asked for it.
+func (s *Server) mayBeEphemeral(spec volume.Spec) error {
+	limit := s.ephemeral[spec.ID.Pool]
+	switch {
+	case limit.Refused:
+		return volume.Errorf(volume.Invalid, "inline volume %q: pool %q takes no inline volumes: name another pool, or use a generic ephemeral volume, which is a claim", spec.ID.Name, spec.ID.Pool)
+	case limit.MaxBytes > 0 && spec.Size.RequiredBytes > limit.MaxBytes:
+		return volume.Errorf(volume.Invalid, "inline volume %q: pool %q takes inline volumes of at most %s, and %s is asked for: ask for less, or use a generic ephemeral volume, which is a claim", spec.ID.Name, spec.ID.Pool, limit.MaxBytes, spec.Size.RequiredBytes)
+	}
+	return nil
 }
 
 // publishedEphemeral reports whether the volume, if it exists, is at the target already. The kind of its

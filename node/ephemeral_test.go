@@ -3,12 +3,14 @@ package node_test
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/node"
 )
 
 func (m *machine) inlineVolumes() []volume.Volume {
@@ -44,6 +46,36 @@ func TestLifeOfAnInlineVolume(t *testing.T) {
 		m.ok("what the kubelet does", os.Remove(m.path("pods", "a")))
 		m.same("in the end", m.state(), before)
 	}
+}
+
+// What the configuration does not allow is not made; what was made before it said so stays, and its pod can end.
+func TestPoolsTakeTheInlineVolumesThatTheyAllow(t *testing.T) {
+	m := newMachine(t)
+	m.ephemeral = map[string]node.Ephemeral{"slow": {Refused: true}, "fast": {MaxBytes: size}}
+	m.restart()
+	before := m.state()
+	for text, attributes := range map[string]map[string]string{
+		`pool "slow" takes no inline volumes`:                                    {volume.KeyPool: "slow"},
+		`pool "fast" takes inline volumes of at most ` + size.String() + `, and`: {volume.KeyPool: "fast", volume.KeySize: strconv.FormatInt(int64(size)+1, 10)},
+		size.String() + `, and ` + (2 * size).String():                           {volume.KeySize: strconv.FormatInt(2*int64(size), 10)}, // in the first pool
+	} {
+		if err := m.publishInline("a", attributes); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v: %v", attributes, err)
+		}
+		m.ok("what the kubelet does", os.Remove(m.path("pods", "a")))
+		m.same("after a refusal", m.state(), before)
+	}
+	for _, pool := range []string{"fast", "slow"} {
+		m.ephemeral = nil
+		m.restart()
+		m.ok("publish", m.publishInline(pool, map[string]string{volume.KeyPool: pool}))
+		m.ephemeral = map[string]node.Ephemeral{pool: {Refused: true}}
+		m.restart()
+		m.ok("publish again", m.publishInline(pool, map[string]string{volume.KeyPool: pool}))
+		m.ok("unpublish", m.unpublishInline(pool))
+		m.ok("what the kubelet does", os.Remove(m.path("pods", pool)))
+	}
+	m.same("in the end", m.state(), before)
 }
 
 func TestAnInlineVolumeCanBeReadOnly(t *testing.T) {

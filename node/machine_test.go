@@ -35,6 +35,8 @@ type machine struct {
 	fast  *watchedPool
 	dir   string
 	watch func(step) error
+
+	ephemeral map[string]node.Ephemeral
 }
 
 func newMachine(t testing.TB) *machine {
@@ -60,7 +62,7 @@ func newMachine(t testing.TB) *machine {
 // restart is what a new process finds after the old one was killed.
 func (m *machine) restart() {
 	m.m.Restart()
-	m.Server = node.New(node.Config{Pools: m.pools, Machine: m.m, MaxVolumes: 7})
+	m.Server = node.New(node.Config{Pools: m.pools, Machine: m.m, MaxVolumes: 7, Ephemeral: m.ephemeral})
 }
 
 func (m *machine) path(elements ...string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Config says what a Server serves.
@@ -15,6 +16,14 @@ type Config struct {
 	Pools      *pool.Set
 	Machine    host.Machine
 	MaxVolumes int // how many volumes the orchestrator may put on this machine; 0 for no limit
+
+	Ephemeral map[string]Ephemeral // what inline volumes a pool takes, by its name; all of them where there is none
+}
+
+// Ephemeral limits inline ephemeral volumes of a pool, which whoever may write a pod can ask for.
+type Ephemeral struct {
+	Refused  bool        // none are made
+	MaxBytes volume.Size // that one may ask for; 0 for no limit
 }
 
 // Server is the CSI Node service.
@@ -23,9 +32,10 @@ type Server struct {
 	pools      *pool.Set
 	machine    host.Machine
 	maxVolumes int
+	ephemeral  map[string]Ephemeral
 }
 
 // New returns the service over the given pools and machine.
 func New(c Config) *Server {
-	return &Server{pools: c.Pools, machine: c.Machine, maxVolumes: c.MaxVolumes}
+	return &Server{pools: c.Pools, machine: c.Machine, maxVolumes: c.MaxVolumes, ephemeral: c.Ephemeral}
 }

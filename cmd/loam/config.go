@@ -16,6 +16,7 @@ import (
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/node"
 )
 
 // defaultConfig is what holds where no file is given. It works on any Linux host with room for it.
@@ -41,9 +42,10 @@ type config struct {
 // poolConfig is one pool. A further kind of pool is one more field here, one more key in
 // parsePool, and one more case in open and inspect.
 type poolConfig struct {
-	Name string
-	Loop loop.Config // of a loop pool
-	LVM  lvm.Config  // of an lvm pool, whose VolumeGroup is not empty
+	Name      string
+	Ephemeral node.Ephemeral
+	Loop      loop.Config // of a loop pool
+	LVM       lvm.Config  // of an lvm pool, whose VolumeGroup is not empty
 }
 
 func (p poolConfig) isLVM() bool { return p.LVM.VolumeGroup != "" }
@@ -183,7 +185,10 @@ func parsePool(where string, raw []byte) (poolConfig, error) {
 		return p, s.wrong("name", "%w", err)
 	}
 	s.where = fmt.Sprintf("pool %q", p.Name)
-	if err := s.only("name", "loop", "lvm"); err != nil {
+	if err := s.only("name", "ephemeral", "loop", "lvm"); err != nil {
+		return p, err
+	}
+	if p.Ephemeral, err = s.ephemeral(); err != nil {
 		return p, err
 	}
 	switch {

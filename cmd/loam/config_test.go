@@ -10,6 +10,7 @@ import (
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/node"
 )
 
 // inLoop is a configuration of one pool with the given keys.
@@ -43,6 +44,9 @@ func TestConfigurationBecomesOneValue(t *testing.T) {
 		inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 1.5, ReservePercent: 5}),
 		inLoop("directory: /a, allocation: sparse, overprovision: 2, reserve: 10Gi"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 2, ReserveBytes: 10 * volume.GiB}),
 		inLoop("directory: /a, reserve: 10%"):                                        one(loop.Config{Directory: "/a", ReservePercent: 10}),
+		"pools: [{name: a, loop: {directory: /a}, ephemeral: {maxSize: 1Gi}}, {name: b, ephemeral: {allowed: false}, loop: {directory: /b}}, {name: c, ephemeral: {allowed: true}, loop: {directory: /c}}]": {Node: "n1", Pools: []poolConfig{
+			{Name: "a", Loop: loop.Config{Directory: "/a"}, Ephemeral: node.Ephemeral{MaxBytes: volume.GiB}}, {Name: "b", Loop: loop.Config{Directory: "/b"}, Ephemeral: node.Ephemeral{Refused: true}},
+			{Name: "c", Loop: loop.Config{Directory: "/c"}}}},
 		"---\n# two\nnode: web-7\nmaxVolumes: 3\npools:\n- {name: a, loop: {directory: /a}}\n- {name: b, loop: {directory: /ab}}\n": {Node: "web-7", MaxVolumes: 3, Pools: []poolConfig{
 			{Name: "a", Loop: loop.Config{Directory: "/a"}}, {Name: "b", Loop: loop.Config{Directory: "/ab"}}}},
 	} {
@@ -83,13 +87,18 @@ func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 		"maxVolumes: -1\n" + inLoop("directory: /a"):   "maxVolumes: -1",
 		"maxVolumes: 1.5\n" + inLoop("directory: /a"):  "maxVolumes: 1.5",
 		"maxVolumes: '3'\n" + inLoop("directory: /a"):  `maxVolumes: "3"`,
-		"pools: [3]":                                    "pools[0]: 3 is not a mapping",
-		"pools: [{loop: {directory: /a}}]":              "pools[0]: name: is missing",
-		"pools: [{name: 'A b', loop: {directory: /a}}]": "pools[0]: name: pool name",
-		"pools: [{name: fast}]":                         `pool "fast": loop: is missing`,
-		"pools: [{name: fast, loop: }]":                 `pool "fast": loop: null is not a mapping`,
-		"pools: [{name: fast, zfs: {}}]":                `pool "fast": key "zfs" is unknown`,
-		"pools: [{name: fast, lvm: {volumeGroup: vg0}, loop: {directory: /a}}]": `pool "fast": lvm: stands beside loop`,
+		"pools: [3]":                                                                              "pools[0]: 3 is not a mapping",
+		"pools: [{loop: {directory: /a}}]":                                                        "pools[0]: name: is missing",
+		"pools: [{name: 'A b', loop: {directory: /a}}]":                                           "pools[0]: name: pool name",
+		"pools: [{name: fast}]":                                                                   `pool "fast": loop: is missing`,
+		"pools: [{name: fast, loop: }]":                                                           `pool "fast": loop: null is not a mapping`,
+		"pools: [{name: fast, ephemeral: no, loop: {directory: /a}}]":                             `pool "fast": ephemeral: false is not a mapping`,
+		"pools: [{name: fast, ephemeral: {allow: true}, loop: {directory: /a}}]":                  `pool "fast": ephemeral: key "allow" is unknown`,
+		"pools: [{name: fast, ephemeral: {maxSize: 10}, loop: {directory: /a}}]":                  `pool "fast": ephemeral: maxSize`,
+		"pools: [{name: fast, ephemeral: {allowed: 1}, loop: {directory: /a}}]":                   `pool "fast": ephemeral: allowed: 1 is neither true nor false`,
+		"pools: [{name: fast, ephemeral: {allowed: false, maxSize: 1Gi}, loop: {directory: /a}}]": `pool "fast": ephemeral: maxSize: stands beside`,
+		"pools: [{name: fast, zfs: {}}]":                                                          `pool "fast": key "zfs" is unknown`,
+		"pools: [{name: fast, lvm: {volumeGroup: vg0}, loop: {directory: /a}}]":                   `pool "fast": lvm: stands beside loop`,
 		inLVM(""):                               `pool "fast": lvm: volumeGroup: is missing`,
 		inLVM("volumegroup: vg0"):               `pool "fast": lvm: key "volumegroup" is unknown`,
 		inLVM("volumeGroup: vg0, create: true"): `pool "fast": lvm: create needs devices`,

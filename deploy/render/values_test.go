@@ -62,11 +62,15 @@ func TestClustersWithoutSnapshots(t *testing.T) {
 }
 
 func TestDriver(t *testing.T) {
-	for values, attach := range map[string]bool{"": false, "attach: {enabled: true}": true} {
+	for values, attach := range map[string]bool{"": false, "attach: {enabled: true}": true, "ephemeral: false": false} {
 		c := with(t, values)
+		modes := []storage.VolumeLifecycleMode{storage.VolumeLifecyclePersistent, storage.VolumeLifecycleEphemeral}
+		if values == "ephemeral: false" {
+			modes = modes[:1]
+		}
 		d := get[*storage.CSIDriver](c, "loam.storage").Spec
 		same(t, "driver", line(*d.AttachRequired, *d.PodInfoOnMount, *d.StorageCapacity, *d.SELinuxMount, *d.RequiresRepublish, *d.FSGroupPolicy, d.VolumeLifecycleModes),
-			line(attach, true, true, true, false, storage.FileFSGroupPolicy, []storage.VolumeLifecycleMode{storage.VolumeLifecyclePersistent, storage.VolumeLifecycleEphemeral}))
+			line(attach, true, true, true, false, storage.FileFSGroupPolicy, modes))
 		same(t, "attacher", strings.Contains(containers(c.controller()), "csi-attacher"), attach)
 	}
 }
