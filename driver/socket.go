@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -62,6 +64,9 @@ func SocketPath(endpoint string) (string, error) {
 func claim(path string) (*socket, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, volume.Errorf(volume.Invalid, "socket %q: %w", path, err)
+	}
+	if err := checkDirectory(filepath.Dir(path)); err != nil {
+		return nil, err
 	}
 	unlock, err := lockDirectory(filepath.Dir(path))
 	if err != nil {
@@ -115,20 +120,45 @@ func removeStale(path string) error {
 	return nil
 }
 
+// checkDirectory refuses a directory of the socket in which anybody may put another one in its place. The kind of its error
+// is Invalid. One with the sticky bit, as /tmp, lets others make a socket only before loam does, and is warned of.
+func checkDirectory(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return volume.Errorf(volume.Invalid, "directory of the socket: %w", err)
+	}
+	switch {
+	case info.Mode().Perm()&0o002 == 0:
+	case info.Mode()&fs.ModeSticky != 0:
+		klog.Background().Info("anybody may write to the directory of the socket, and keep loam from starting with a socket of the same name", "directory", path)
+	default:
+		return volume.Errorf(volume.Invalid, "anybody may write to directory %q of the socket, and put another socket in its place: chmod o-w, or choose another directory", path)
+	}
+	return nil
+}
+
+// lockPatience is how long lockDirectory waits. A loam has the lock for milliseconds.
+const lockPatience = 2 * time.Second
+
 // lockDirectory keeps other processes of loam from claiming or releasing a socket in the directory:
 // two that find a stale one at the same time would else remove each other's. The lock is on the
-// directory itself, since CSI allows no file beside the socket.
+// directory itself, since CSI allows no file beside the socket. Whoever may read the directory can lock it too: a lock
+// that is held for longer than lockPatience is no loam's, and is not waited for.
 func lockDirectory(path string) (unlock func(), err error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, volume.Errorf(volume.Invalid, "directory of the socket: %w", err)
 	}
-	for until := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
 		err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
+		late := time.Now().After(until)
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK) && late:
+			klog.Background().Info("somebody holds a lock on the directory of the socket, and is not waited for: take away the right to read it from others", "directory", path)
+			return func() { _ = dir.Close() }, nil
+		case err == nil:
 			return func() { _ = dir.Close() }, nil // which gives up the lock
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) || time.Now().After(until) {
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) || late:
 			return nil, errors.Join(volume.Errorf(volume.InUse, "directory %q of the socket cannot be locked: %w", path, err), dir.Close())
 		}
 	}

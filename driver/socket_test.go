@@ -153,6 +153,51 @@ func TestOfManyThatFindAStaleSocketOneGetsIt(t *testing.T) {
 	}
 }
 
+// Whoever may read the directory can lock it, and keeps loam neither from starting nor from ending.
+func TestALockOfSomebodyElseStopsNothing(t *testing.T) {
+	path := socketFile(t)
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	leaveStale(t, path)
+	s, err := claim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := claim(path); !volume.Is(err, volume.InUse) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := s.release(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket after the end: %v", err)
+	}
+}
+
+func TestADirectoryInWhichAnybodyMayPutASocketIsRefused(t *testing.T) {
+	dir := filepath.Dir(socketFile(t))
+	for mode, taken := range map[fs.FileMode]bool{0o777: false, 0o702: false, 0o777 | fs.ModeSticky: true, 0o770: true, 0o755: true} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		s, err := claim(filepath.Join(dir, "csi.sock"))
+		if (err == nil) != taken || err != nil && (!volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), dir)) {
+			t.Errorf("%s: %v", mode, err)
+		}
+		if err == nil {
+			if err := s.release(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestALiveSocketIsLeftAlone(t *testing.T) {
 	r := start(t, Config{})
 	_, err := New(Config{Endpoint: r.socket.path, Version: "2"})
