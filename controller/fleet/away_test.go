@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,21 @@ func TestNodeThatHangsStopsNobodyElse(t *testing.T) {
 	}
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
+	}
+	// It is not waited for again and again either: for each further kind of volume its room is to be asked.
+	began = time.Now()
+	for n := range 30 {
+		r := request("again")
+		r.VolumeCapabilities[0].AccessType = &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{MountFlags: []string{fmt.Sprintf("commit=%d", n+1)}}}
+		if _, err := f.CreateVolume(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: "b/default/again"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(began); took > 30*time.Second { // half of what 30 times Patience are
+		t.Errorf("30 creates took %s", took)
 	}
 	if all, err := f.GetCapacity(ctx, &csi.GetCapacityRequest{}); err != nil || all.GetAvailableCapacity() != 1<<30-2<<20 {
 		t.Errorf("%v, %v", all, err)

@@ -31,6 +31,8 @@ type node struct {
 	deaf     bool          // it did not say, or not in time: nobody waits for it until it has
 	free     map[string]capacity
 	promised map[string]int64 // bytes of volumes being made, by the pool asked for
+	tardy    bool             // it did not say how much room it has in time: it is asked, and nobody waits for the answer
+	aside    bool             // it is being asked so
 }
 
 func newNode(name string, conn grpc.ClientConnInterface, c *contents, slots chan struct{}) *node {

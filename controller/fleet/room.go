@@ -55,14 +55,47 @@ const (
 	maxKinds = 32
 )
 
-// ask has those nodes say how much room they have that have not lately.
+// ask has those nodes say how much room they have that have not lately. One that did not answer in time before is asked,
+// and not waited for.
 func (f *Fleet) ask(ctx context.Context, nodes []*node, k kind) {
 	if len(unasked(nodes, k)) == 0 {
 		return
 	}
 	f.asking.Lock() // another create may be asking the same
 	defer f.asking.Unlock()
-	each(unasked(nodes, k), func(n *node) { n.ask(ctx, k, f.config.Patience) })
+	unasked := unasked(nodes, k)
+	prompt := make([]*node, 0, len(unasked))
+	for _, n := range unasked {
+		if n.isTardy() {
+			n.askAside(k)
+		} else {
+			prompt = append(prompt, n)
+		}
+	}
+	each(prompt, func(n *node) { n.ask(ctx, k, f.config.Patience) })
+}
+
+// askAside asks a node how much room it has while nobody waits for it. One question is asked at a time.
+func (n *node) askAside(k kind) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.aside {
+		return
+	}
+	n.aside = true
+	go func() {
+		n.ask(n.left, k, listTimeout)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.aside = false
+	}()
+}
+
+// isTardy reports whether the node did not say in time how much room it has when it was last asked.
+func (n *node) isTardy() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.tardy
 }
 
 func unasked(nodes []*node, k kind) (all []*node) {
@@ -93,6 +126,7 @@ func (n *node) ask(ctx context.Context, k kind, patience time.Duration) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.tardy = timely.Err() != nil
 	if len(n.free) >= maxKinds {
 		clear(n.free)
 	}
