@@ -30,13 +30,23 @@ func (c caller) Invoke(ctx context.Context, method string, req, answer any, opts
 	case status.Code(err) == codes.Unavailable && len(header)+len(trailer) == 0: // a node's answer has a content type
 		return volume.Errorf(volume.Unavailable, "node %q: its connection does not take the call or has ended (%s): ask again", c.node, status.Convert(err).Message())
 	case err != nil:
-		return err
+		return legible(err)
 	}
 	if foreign := foreignTo(c.node, answer); foreign != "" {
 		klog.FromContext(ctx).Error(nil, "refused an answer of a node that is not about that node", "node", c.node, "method", method, "foreign", foreign)
 		return volume.Errorf(volume.Internal, "node %q answered with %s, which is not its own: the answer is not used; find out what runs on that node", c.node, foreign)
 	}
 	return nil
+}
+
+// maxMessageBytes is how much of what a node says in an error is passed on.
+const maxMessageBytes = 4 << 10
+
+// legible returns an error that a node answered without what would garble a log or a terminal: it ends up in the log of
+// this controller, of the sidecars and in events. Its code stays, its details do not: nobody reads any.
+func legible(err error) error {
+	s := status.Convert(err)
+	return status.Error(s.Code(), volume.Printable(s.Message(), maxMessageBytes))
 }
 
 // foreignTo returns what an answer has that is not of the node: a handle, a topology or a node that a volume is
@@ -80,7 +90,7 @@ func (w *witness) volume(v *csi.Volume) {
 	w.handle(v.GetVolumeId())
 	w.topology(v.GetAccessibleTopology())
 	if len(v.GetAccessibleTopology()) == 0 { // it would be usable from everywhere
-		w.found("volume", v.GetVolumeId()+" without a topology")
+		w.found("volume without a topology", v.GetVolumeId())
 	}
 }
 

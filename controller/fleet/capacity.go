@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -58,11 +59,21 @@ func (f *Fleet) sumCapacity(ctx context.Context, req *csi.GetCapacityRequest) (*
 }
 
 func addCapacity(sum, one *csi.GetCapacityResponse) {
-	sum.AvailableCapacity += one.GetAvailableCapacity()
+	sum.AvailableCapacity = saturated(sum.AvailableCapacity, one.GetAvailableCapacity())
 	if most := one.GetMaximumVolumeSize(); most.GetValue() > sum.GetMaximumVolumeSize().GetValue() {
 		sum.MaximumVolumeSize = most
 	}
 	if least := one.GetMinimumVolumeSize(); least != nil && (sum.MinimumVolumeSize == nil || least.Value < sum.MinimumVolumeSize.Value) {
 		sum.MinimumVolumeSize = wrapperspb.Int64(least.Value)
 	}
+}
+
+// saturated returns the sum of two sizes in bytes, and the largest there is where that is larger. What is negative counts as
+// nothing.
+func saturated(a, b int64) int64 {
+	a, b = max(a, 0), max(b, 0)
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }

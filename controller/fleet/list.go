@@ -1,10 +1,13 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -85,9 +88,15 @@ func merge[E any](f *Fleet, limit int32, token string, list func(n *node, limit 
 		for more := true; more; {
 			missing := limit - int32(len(entries))
 			got, next, err := list(n, max(missing, 1), at) // when the page is full, only to learn whether there is another
+			if err == nil {
+				err = n.checkPage(at, next, max(missing, 1), handles(got, handle))
+			}
 			switch {
 			case volume.Is(err, volume.Unavailable):
 				got, next = nil, "" // it has just left
+			case volume.Is(err, volume.OutOfRange):
+				klog.Background().Error(err, "the rest of what is on a node is left out of a list", "node", n.name)
+				got, next = nil, ""
 			case err != nil:
 				return nil, "", fmt.Errorf("node %q: %w", n.name, err)
 			case missing == 0 && len(got) > 0:
@@ -98,4 +107,51 @@ func merge[E any](f *Fleet, limit int32, token string, list func(n *node, limit 
 		}
 	}
 	return entries, "", nil
+}
+
+func handles[E any](entries []E, handle func(E) string) []string {
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		all[i] = handle(e)
+	}
+	return all
+}
+
+// maxListed is how many volumes, or snapshots, of one node are listed. It is far more than a node can have; one that
+// goes on and on would keep the list of the whole cluster from ever ending.
+const maxListed = 1 << 18
+
+// checkPage says whether a node has answered a token with a page of a list. The kind of its error is OutOfRange where it has
+// more entries than were asked for, is not in the order of its handles, or never ends: who lists could not go on behind
+// it, whosever volumes come next.
+func (n *node) checkPage(token, next string, limit int32, handles []string) error {
+	wrong := func(format string, args ...any) error {
+		return volume.Errorf(volume.OutOfRange, "node %q: its answer is no page of a list: %w", n.name, fmt.Errorf(format, args...))
+	}
+	if token == "" {
+		n.listed.Store(0)
+	}
+	before := token
+	for _, handle := range handles {
+		if compareHandles(before, handle) >= 0 {
+			return wrong("%.200q comes behind %.200q", handle, before)
+		}
+		before = handle
+	}
+	switch listed := n.listed.Add(int64(len(handles))); {
+	case len(handles) > int(limit):
+		return wrong("it has %d entries, and %d were asked for", len(handles), limit)
+	case next != "" && (len(handles) == 0 || next != before):
+		return wrong("it goes on at %.200q, and its last entry is %.200q", next, before)
+	case listed > maxListed:
+		return wrong("there are %d entries by now", listed)
+	}
+	return nil
+}
+
+// compareHandles orders handles of one node as it lists them: by pool, then by name. What is no handle comes first.
+func compareHandles(a, b string) int {
+	x, _ := volume.ParseID(a)
+	y, _ := volume.ParseID(b)
+	return cmp.Or(strings.Compare(x.Pool, y.Pool), strings.Compare(x.Name, y.Name))
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -22,6 +23,7 @@ type node struct {
 	leave      context.CancelFunc
 	contents   *contents
 	slots      chan struct{}
+	listed     atomic.Int64 // entries of the list that was last begun
 
 	mu       sync.Mutex
 	heard    time.Time     // when it was asked for what it last said of its contents; zero: it has not yet

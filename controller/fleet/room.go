@@ -122,7 +122,7 @@ func (n *node) ask(ctx context.Context, k kind, patience time.Duration) {
 		if resp.GetMaximumVolumeSize() != nil {
 			now.largest = resp.GetMaximumVolumeSize().GetValue()
 		}
-		now.lacks = now.available == 0 && resp.GetMinimumVolumeSize() == nil
+		now.lacks = now.available <= 0 && resp.GetMinimumVolumeSize() == nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -159,7 +159,7 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claimed := r.Header.Get(nodeHeader)
-	logger := klog.FromContext(r.Context()).WithValues("claimed", printable(claimed, volume.MaxRequestNameBytes), "address", r.RemoteAddr)
+	logger := klog.FromContext(r.Context()).WithValues("claimed", volume.Printable(claimed, volume.MaxRequestNameBytes), "address", r.RemoteAddr)
 	ctx, cancel := context.WithTimeout(r.Context(), identifyTimeout)
 	defer cancel()
 	proof, err := l.config.Identify(ctx, r, claimed)

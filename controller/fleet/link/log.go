@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/volume"
 )
 
 // refusals writes down who is refused. A port is probed all day, and somebody who wants to fill the log can be refused
@@ -43,7 +45,7 @@ func (r *refusals) log(logger klog.Logger, kind, why string) {
 		last.others++
 		return
 	}
-	logger.Info(kind, "err", printable(why, maxSaid), "othersSince", last.others)
+	logger.Info(kind, "err", volume.Printable(why, maxSaid), "othersSince", last.others)
 	last.logged, last.others = time.Now(), 0
 }
 
@@ -70,13 +72,4 @@ func (l *httpLog) Write(line []byte) (int, error) {
 		l.refusals.log(l.logger.WithValues("address", address), "refused a stranger", why)
 	}
 	return len(line), nil
-}
-
-// printable is what of a text that a stranger has a say in is fit for a log, and at most that many bytes of it. What is
-// not printable a klog.Logger escapes.
-func printable(text string, most int) string {
-	if len(text) > most {
-		text = text[:most]
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }

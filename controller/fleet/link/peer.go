@@ -36,6 +36,12 @@ func (p *peer) retire() {
 // end may take a while with a node that does not listen: TLS says goodbye.
 func (p *peer) end() { _ = p.Close() }
 
+// What a node may answer at most: the headers with the text of an error in them, and a page of a list.
+const (
+	maxAnswerHeaderBytes = 256 << 10
+	maxAnswerBytes       = 4 << 20
+)
+
 // maxPerNode is how many connections a node has at most: the one that counts, and those that end. One that connects
 // again and again without need waits for drain then.
 const maxPerNode = 8
@@ -61,6 +67,7 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 	client, err := grpc.NewClient("passthrough:///"+node,
 		grpc.WithContextDialer(once(p.conn)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
+		grpc.WithMaxHeaderListSize(maxAnswerHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithUnaryInterceptor(p.calls.unary), grpc.WithStreamInterceptor(p.calls.stream),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
