@@ -20,6 +20,17 @@ type peer struct {
 	calls calls
 }
 
+// client returns what calls the node over its connection.
+func (p *peer) client() (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+p.node,
+		grpc.WithContextDialer(once(p.conn)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
+		grpc.WithMaxHeaderListSize(maxAnswerHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+		grpc.WithUnaryInterceptor(p.calls.unary), grpc.WithStreamInterceptor(p.calls.stream),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
+}
+
 // drain is how long the calls on a connection that was replaced may still take.
 const drain = 10 * time.Second
 
@@ -64,13 +75,7 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 		return
 	}
 	_ = raw.SetDeadline(time.Time{})
-	client, err := grpc.NewClient("passthrough:///"+node,
-		grpc.WithContextDialer(once(p.conn)), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // inside of the TLS that is there
-		grpc.WithMaxHeaderListSize(maxAnswerHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithUnaryInterceptor(p.calls.unary), grpc.WithStreamInterceptor(p.calls.stream),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: silence, PermitWithoutStream: false}))
+	client, err := p.client()
 	if err != nil {
 		logger.Error(err, "no client for a node")
 		_ = p.Close()
