@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -37,16 +41,24 @@ const DefaultTimeout = 15 * time.Minute
 // ExitError is a command that ran and failed. Its text has what the command said, and not its
 // standard input.
 type ExitError struct {
-	Command string // name of the command
-	Code    int    // exit code, -1 if a signal ended it
-	Stderr  string // what it wrote to its standard error, shortened
+	Command string         // name of the command
+	Code    int            // exit code, -1 if a signal ended it
+	Signal  syscall.Signal // that ended it, 0 if none did
+	Stderr  string         // what it wrote to its standard error, shortened
 }
 
 func (e *ExitError) Error() string {
-	if e.Stderr == "" {
-		return fmt.Sprintf("%s ended with code %d and said nothing", e.Command, e.Code)
+	ended := fmt.Sprintf("ended with code %d", e.Code)
+	switch {
+	case e.Signal == syscall.SIGKILL: // of its own, the runner says something else
+		ended = "was killed by signal SIGKILL, which the kernel sends where memory is short"
+	case e.Signal != 0:
+		ended = fmt.Sprintf("crashed or was ended by signal %s (%s)", unix.SignalName(e.Signal), e.Signal)
 	}
-	return fmt.Sprintf("%s ended with code %d: %s", e.Command, e.Code, e.Stderr)
+	if e.Stderr == "" {
+		return fmt.Sprintf("%s %s and said nothing", e.Command, ended)
+	}
+	return fmt.Sprintf("%s %s: %s", e.Command, ended, e.Stderr)
 }
 
 // maxStderrBytes bounds what of a command's complaint goes into an error message.
@@ -72,7 +84,7 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	}
 	defer said.close()
 	cmd := exec.CommandContext(ctx, lookPath(c.Name), c.Args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "DM_DISABLE_UDEV=1")
+	cmd.Env = environment(os.Environ())
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = said.stdout, said.stderr, c.Inherit
 	if len(c.Stdin) > 0 {
 		cmd.Stdin = bytes.NewReader(c.Stdin)
@@ -88,12 +100,29 @@ func (runner) Run(ctx context.Context, c Command) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, volume.Errorf(volume.Internal, "%s did not end within %s and was killed", c.Name, timeout)
 	case errors.As(err, &exit):
-		return stdout, &ExitError{Command: c.Name, Code: exit.ExitCode(), Stderr: shorten(string(stderr))}
+		return stdout, &ExitError{Command: c.Name, Code: exit.ExitCode(), Signal: signalOf(exit), Stderr: shorten(string(stderr))}
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, notInstalled(c.Name)
 	default:
 		return nil, volume.Errorf(volume.Internal, "run %s: %w", c.Name, err)
 	}
+}
+
+// environment returns the variables that commands get: those of this process, but a C locale, and of LVM's own (lvm(8)) only the one that
+// says where lvm.conf is. The others choose a profile, or have a report go elsewhere than to the standard output.
+func environment(own []string) []string {
+	kept := slices.DeleteFunc(slices.Clone(own), func(variable string) bool {
+		return (strings.HasPrefix(variable, "LVM_") || strings.HasPrefix(variable, "DM_")) && !strings.HasPrefix(variable, "LVM_SYSTEM_DIR=")
+	})
+	return append(kept, "LC_ALL=C", "DM_DISABLE_UDEV=1", "LVM_SUPPRESS_FD_WARNINGS=1")
+}
+
+// signalOf returns the signal that ended a command, 0 if none did.
+func signalOf(exit *exec.ExitError) syscall.Signal {
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return status.Signal()
+	}
+	return 0
 }
 
 func notInstalled(name string) error {

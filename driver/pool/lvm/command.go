@@ -19,11 +19,8 @@ const (
 	longTimeout    = 15 * time.Minute
 )
 
-// discard has LVM discard what it removes, where the disks can; keep has it not, whatever lvm.conf says.
-const (
-	discard = "devices/issue_discards=1"
-	keep    = "devices/issue_discards=0"
-)
+// discard has LVM discard what it removes, where the disks can.
+const discard = "devices/issue_discards=1"
 
 // lvm runs one lvm command, with only the pool's own disks to scan once they are known. What it changed
 // is on the disks when it returns, for LVM does not make them flush their caches.

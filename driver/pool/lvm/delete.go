@@ -125,7 +125,7 @@ func (p *Pool) removed(ctx context.Context, name, identity string) error {
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
 func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
-	if _, err := p.lvmWith(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...); err != nil {
+	if _, err := p.lvm(ctx, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...); err != nil {
 		return err
 	}
 	return p.removed(ctx, name, identity)

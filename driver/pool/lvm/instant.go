@@ -3,12 +3,8 @@ package lvm
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -134,40 +130,4 @@ func (p *Pool) lockedReport(ctx context.Context) (*group, error) {
 		return nil, p.explain(err, nil, 0)
 	}
 	return parseReport(out)
-}
-
-// lockPoll is how often a lock is tried that somebody else has.
-const lockPoll = 10 * time.Millisecond
-
-// lockGroup takes the lock that LVM has on a volume group while it changes it, so that nobody else changes anything until
-// release. LVM may remove the file when it lets go, so the lock counts only on the file that is there.
-func (p *Pool) lockGroup(ctx context.Context) (release func() error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	path := filepath.Join(lockDirectory, "V_"+p.config.VolumeGroup)
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", p.name, err)
-		}
-		locked := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
-		if locked && isAt(f, path) {
-			return f.Close, nil
-		}
-		if err := f.Close(); err != nil {
-			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", p.name, err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, volume.Errorf(volume.Unavailable, "pool %q: volume group %q is locked by a command of LVM: %w", p.name, p.config.VolumeGroup, ctx.Err())
-		case <-time.After(lockPoll):
-		}
-	}
-}
-
-// isAt reports whether the open file is still the one at path.
-func isAt(f *os.File, path string) bool {
-	opened, err := f.Stat()
-	there, thereErr := os.Stat(path)
-	return err == nil && thereErr == nil && os.SameFile(opened, there)
 }

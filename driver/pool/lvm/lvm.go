@@ -11,15 +11,12 @@
 package lvm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"k8s.io/klog/v2"
 
@@ -28,9 +25,6 @@ import (
 	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
-
-// lockDirectory is where LVM itself has its locks, which a container shares with its host.
-const lockDirectory = "/run/lock/lvm"
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
@@ -52,6 +46,7 @@ type Pool struct {
 	disks  []string // of the group, when it was last seen
 	uuid   string   // of the group, when it was first seen
 	extent volume.Size
+	locks  string // the directory that LVM has its locks in; empty until it was asked for
 
 	reports  shared[*group]
 	reads    shared[*group]
@@ -157,25 +152,6 @@ func (p *Pool) Close() error {
 		errs = append(errs, p.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// takeLock keeps a second process from taking what this one makes for the leftovers of a crash. The
-// kernel lets go of it when the process ends, in whatever way; the file says nothing.
-func (p *Pool) takeLock() error {
-	if err := os.MkdirAll(lockDirectory, 0o700); err != nil {
-		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
-	}
-	path := filepath.Join(lockDirectory, "loam-"+p.name+"."+p.config.VolumeGroup) // a pool's name has no dot
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		err = volume.Errorf(volume.Unavailable, "pool %q in volume group %q is open in another loam (%s): a pool is served by one; stop that one, or give each loam pools of its own (%w)", p.name, p.config.VolumeGroup, cmp.Or(host.LockHolder(lock), "another process"), err)
-		return errors.Join(err, lock.Close())
-	}
-	p.lock = lock
-	return nil
 }
 
 // check says whether the group is one that the pool can be in.

@@ -26,6 +26,9 @@ func TestPool(t *testing.T) {
 				t.Skipf("SKIPPED: takes minutes more: FULL=yes runs it, or %s=%s", kindsVariable, k.name)
 			}
 			k.prepare(t)
+			if k.name == "linear" { // the sanity tests show it with the configuration of the machine
+				hostileMachine(t)
+			}
 			pooltest.Run(t, pooltest.Options{
 				Node: node,
 				Slow: true,

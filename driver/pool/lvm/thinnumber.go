@@ -42,7 +42,7 @@ func (p *Pool) makeThin(ctx context.Context, name, tag string, create func() ([]
 			return out, nil
 		}
 		// Somebody else has made one in between, and nobody has looked at this number.
-		if _, err := p.lvmPlain(ctx, keep, append([]string{"lvremove", "--force"}, p.only(name, tag)...)...); err != nil {
+		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(name, tag)...)...); err != nil {
 			return nil, err
 		}
 	}

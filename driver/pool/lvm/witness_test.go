@@ -2,14 +2,10 @@ package lvm_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
-	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -76,90 +72,6 @@ func TestAWipeThatIsCutOff(t *testing.T) {
 	go func() { <-stop.reached; stop.goOn <- struct{}{} }()
 	attach(t, p, "a")
 	must(t, p.Detach(t.Context(), id("a")))
-}
-
-// hostile is a runner on a machine whose lvm.conf says everything that changes what commands print or do.
-type hostile struct {
-	host.Runner
-	mu     sync.Mutex
-	folder string
-}
-
-func (h *hostile) Run(ctx context.Context, c host.Command) ([]byte, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := os.Setenv("LVM_SYSTEM_DIR", h.folder); err != nil {
-		return nil, err
-	}
-	defer os.Unsetenv("LVM_SYSTEM_DIR")
-	return h.Runner.Run(ctx, c)
-}
-
-const hostileConf = `
-config { checks = 1 }
-log { prefix = "xx " silent = 1 command_names = 1 report_command_log = 1 verbose = 2 indent = 1 }
-report {
-	list_item_separator = ";" prefixes = 1 quoted = 0 headings = 0 columns_as_rows = 1 separator = "|" aligned = 0 buffered = 0
-	output_format = "json" compact_output = 1 binary_values_as_numeric = 1 mark_hidden_devices = 0 two_word_unknown_device = 1
-	time_format = "%s"
-}
-global { units = "h" suffix = 1 si_unit_consistency = 0 wait_for_locks = 0 test = 1 activation = 0 }
-activation {
-	volume_list = [ "nothing" ] read_only_volume_list = [ "@*", "` + vg + `" ] auto_activation_volume_list = [] activation_mode = "partial"
-	udev_sync = 1 udev_rules = 1 monitoring = 1
-}
-metadata { record_lvs_history = 1 }
-devices { issue_discards = 0 }
-`
-
-// The machine's lvm.conf does not matter.
-func TestAHostileConfiguration(t *testing.T) {
-	for _, k := range kinds()[:2] {
-		t.Run(k.name, func(t *testing.T) {
-			k.prepare(t)
-			h := &hostile{Runner: host.NewRunner(), folder: t.TempDir()}
-			must(t, os.WriteFile(filepath.Join(h.folder, "lvm.conf"), []byte(hostileConf), 0o600))
-			p := open(t, k.config, h).(pool.Snapshotter)
-			t.Cleanup(func() { empty(t, p) })
-			must(t, second(p.Create(t.Context(), spec("a", 8*volume.MiB))))
-			must(t, p.Mark(t.Context(), id("a"), volume.Formatting))
-			must(t, p.Mark(t.Context(), id("a"), volume.Formatting))
-			must(t, p.Mark(t.Context(), id("a"), volume.Used))
-			writeTo(t, p, "a", "old")
-			noDevice(t, "loam.fast.v.a")
-			attach(t, p, "a")
-			must(t, second(p.Expand(t.Context(), id("a"), volume.Range{RequiredBytes: 16 * volume.MiB})))
-			must(t, p.Detach(t.Context(), id("a")))
-			noDevice(t, "loam.fast.v.a")
-			must(t, second(p.CreateSnapshot(t.Context(), volume.SnapshotSpec{ID: id("s"), Volumes: []volume.ID{id("a")}})))
-			must(t, second(p.CreateSnapshot(t.Context(), volume.SnapshotSpec{ID: id("g"), Group: true, Volumes: []volume.ID{id("a")}})))
-			writeTo(t, p, "a", "new")
-			must(t, restore(p, "r"))
-			holds(t, p, "r", "old")
-			device, err := p.Attach(t.Context(), id("r"), true)
-			must(t, err)
-			if got := run(t, "blockdev", "--getro", device); got != "1" {
-				t.Error("a volume that is attached read-only is writable")
-			}
-			must(t, p.Detach(t.Context(), id("r")))
-			if s := status(t, p); !s.Healthy || s.FreeBytes == 0 {
-				t.Errorf("Status answered %+v", s)
-			}
-			must(t, p.Close())
-			p = open(t, k.config, h).(pool.Snapshotter)
-			volumes, err := p.List(t.Context(), "", 0)
-			if err != nil || len(volumes) != 2 {
-				t.Errorf("List answered %+v, %v", volumes, err)
-			}
-			must(t, p.DeleteGroup(t.Context(), id("g")))
-			must(t, p.DeleteSnapshot(t.Context(), id("s")))
-			must(t, p.Delete(t.Context(), id("a")))
-			must(t, p.Delete(t.Context(), id("r")))
-			if left := names(t); strings.Contains(left, "loam.") {
-				t.Errorf("everything was deleted, and there are %s", left)
-			}
-		})
-	}
 }
 
 // noDevice says whether a logical volume has none.
