@@ -21,6 +21,7 @@ const poolsTimeout = 5 * time.Second
 type poolMetrics struct {
 	pools                                  func(context.Context) ([]volume.PoolStatus, error)
 	size, free, largest, healthy, readable *prometheus.Desc
+	fallbacks                              *prometheus.Desc
 
 	mu   sync.Mutex
 	said string // what the log says of pools that cannot be read
@@ -29,18 +30,20 @@ type poolMetrics struct {
 func newPoolMetrics(pools func(context.Context) ([]volume.PoolStatus, error)) *poolMetrics {
 	of := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, []string{"pool"}, nil) }
 	return &poolMetrics{
-		pools:    pools,
-		size:     of("loam_pool_size_bytes", "What the pool could hold were it empty of volumes."),
-		free:     of("loam_pool_free_bytes", "What new volumes may still take."),
-		largest:  of("loam_pool_largest_volume_bytes", "The largest volume that could be made now."),
-		healthy:  of("loam_pool_healthy", "1 if the pool works as it should, else 0."),
+		pools:   pools,
+		size:    of("loam_pool_size_bytes", "What the pool could hold were it empty of volumes."),
+		free:    of("loam_pool_free_bytes", "What new volumes may still take."),
+		largest: of("loam_pool_largest_volume_bytes", "The largest volume that could be made now."),
+		healthy: of("loam_pool_healthy", "1 if the pool works as it should, else 0."),
+		fallbacks: of("loam_pool_metadata_fallbacks_total",
+			"How often LVM had to be asked, in a process, for what is read from the disks of the volume group otherwise."),
 		readable: prometheus.NewDesc("loam_pools_readable", "1 if all pools could be asked, else 0.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *poolMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.size, c.free, c.largest, c.healthy, c.readable} {
+	for _, d := range []*prometheus.Desc{c.size, c.free, c.largest, c.healthy, c.readable, c.fallbacks} {
 		out <- d
 	}
 }
@@ -61,6 +64,7 @@ func (c *poolMetrics) Collect(out chan<- prometheus.Metric) {
 		gauge(c.size, float64(p.TotalBytes), p.Pool)
 		gauge(c.free, float64(p.FreeBytes), p.Pool)
 		gauge(c.largest, float64(p.LargestBytes), p.Pool)
+		out <- prometheus.MustNewConstMetric(c.fallbacks, prometheus.CounterValue, float64(p.Fallbacks), p.Pool)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestMetricsOfCallsHaveTheFinalCode(t *testing.T) {
 }
 
 func TestMetricsOfPools(t *testing.T) {
-	good := volume.PoolStatus{Pool: "good", TotalBytes: 100, FreeBytes: 60, LargestBytes: 50, Healthy: true}
+	good := volume.PoolStatus{Pool: "good", TotalBytes: 100, FreeBytes: 60, LargestBytes: 50, Fallbacks: 3, Healthy: true}
 	worn := volume.PoolStatus{Pool: "worn", TotalBytes: 200, FreeBytes: 0, LargestBytes: 0}
 	dead := volume.PoolStatus{Pool: "dead", Message: "not mounted"}
 	of := func(pools ...volume.PoolStatus) func(context.Context) ([]volume.PoolStatus, error) {
@@ -104,7 +104,8 @@ func TestMetricsOfPools(t *testing.T) {
 		"all": {of(good, worn, dead), []string{
 			`loam_pool_size_bytes{pool="good"} 100`, `loam_pool_free_bytes{pool="good"} 60`, `loam_pool_largest_volume_bytes{pool="good"} 50`,
 			`loam_pool_healthy{pool="good"} 1`, `loam_pool_size_bytes{pool="worn"} 200`, `loam_pool_free_bytes{pool="worn"} 0`,
-			`loam_pool_healthy{pool="worn"} 0`, `loam_pool_healthy{pool="dead"} 0`, `loam_pools_readable 1`}, []string{`size_bytes{pool="dead"}`}},
+			`loam_pool_healthy{pool="worn"} 0`, `loam_pool_healthy{pool="dead"} 0`, `loam_pools_readable 1`,
+			`loam_pool_metadata_fallbacks_total{pool="good"} 3`, `loam_pool_metadata_fallbacks_total{pool="worn"} 0`}, []string{`size_bytes{pool="dead"}`, `fallbacks_total{pool="dead"}`}},
 		"some and an error": {func(context.Context) ([]volume.PoolStatus, error) {
 			return []volume.PoolStatus{good}, errors.New("dead")
 		},

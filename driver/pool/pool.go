@@ -47,8 +47,8 @@ type Pool interface {
 	// if mkfs or the kernel refuses what spec.Parameters ask of mkfs for spec.Mkfs; then nothing was made.
 	Create(ctx context.Context, spec volume.Spec) (volume.Volume, error)
 
-	// Delete removes the volume and gives its space back. Nil when there is none; InUse while it is
-	// attached. Snapshots taken of it stay, or the volume does (InUse).
+	// Delete removes the volume and gives its space back. Nil when there is none; InUse while its device is mounted,
+	// open or bound. One that is only attached is InUse, too, or is detached for that: LVM attaches volumes that it moves. Snapshots taken of it stay, or the volume does (InUse).
 	Delete(ctx context.Context, id volume.ID) error
 
 	// Expand gives the volume the least size in the range that it can have, and its device with it

@@ -8,6 +8,7 @@ type PoolStatus struct {
 	LargestBytes Size   // the largest volume that could be made now
 	LeastBytes   Size   // the smallest volume that can be made
 	BlockBytes   Size   // logical block size of a new volume that is no copy; 0 where the pool does not say
+	Fallbacks    int64  // how often LVM had to be asked, since the pool was opened, for what is read from the disks otherwise
 	Healthy      bool
 	Message      string // why it is not healthy, or what is worth knowing
 }

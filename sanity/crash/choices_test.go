@@ -178,8 +178,9 @@ func (c *chooser) deleteGroup() (operation, bool) {
 
 func (c *chooser) refuse() (operation, bool) {
 	var possible []operation
-	if v, ok := one(c, c.those(func(v vol) bool { return v.attached && v.inline == "" })); ok {
-		possible = append(possible, c.deleteAttached(v))
+	// One that is only attached may be detached and deleted (driver/pool).
+	if v, ok := one(c, c.those(func(v vol) bool { _, _, used := v.at(); return used && v.inline == "" })); ok {
+		possible = append(possible, c.deleteUsed(v))
 	}
 	if v, ok := one(c, c.those(func(v vol) bool { return v.source == nil && v.inline == "" })); ok {
 		possible = append(possible, c.createOtherwise(v))

@@ -18,7 +18,7 @@ func refused(o operation, code codes.Code) operation {
 	return o
 }
 
-func (m *model) deleteAttached(v vol) operation {
+func (m *model) deleteUsed(v vol) operation {
 	return refused(m.delete(v), codes.FailedPrecondition)
 }
 

@@ -41,6 +41,12 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	if err == nil {
 		err = p.settleReadyTo(ctx, l)
 	}
+	if err == nil && !readOnly {
+		err = p.writable(id, l)
+	}
+	if err == nil && v.Attached() {
+		err = p.mendSuspended(ctx, name)
+	}
 	switch {
 	case err != nil:
 		return "", err
@@ -49,7 +55,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 			return "", err
 		}
 	case v.Attached() && v.ReadOnly != readOnly:
-		return "", volume.Errorf(volume.Exists, "volume %q is attached already with read-only %t, not %t: detach it first", id, v.ReadOnly, readOnly)
+		return "", volume.Errorf(volume.Exists, "volume %q is attached already with read-only %t, not %t: detach it first; where LVM has activated it for itself (pvmove) and nothing uses it: lvchange --activate n %s/%s", id, v.ReadOnly, readOnly, p.config.VolumeGroup, name)
 	case v.Attached():
 		return v.Device, nil
 	}
@@ -96,7 +102,7 @@ func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ..
 	case readOnly:
 		further = p.readOnlyList(name)
 	}
-	if _, err := p.lvmWith(ctx, further, append([]string{"lvchange", "--activate", "y", "--ignoreactivationskip"}, only...)...); err != nil {
+	if _, err := p.lvmWith(ctx, further, append(activateArgs(p.isMerging(ctx, name)), only...)...); err != nil {
 		return "", err
 	}
 	d, _, err := p.device(name)
@@ -165,6 +171,9 @@ func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
 // deactivate deactivates the logical volume of that name if it has the tag, and looks whether its device is gone. InUse
 // while it is open.
 func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
+	if moved, err := p.removeMoved(ctx, name, identity); moved || err != nil {
+		return err
+	}
 	args := append([]string{"lvchange", "--activate", "n"}, p.only(name, identity)...)
 	_, failed := p.lvm(ctx, args...)
 	if failed != nil && !isExit(failed) {
@@ -177,7 +186,7 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	g, err := p.look(ctx)
 	if err != nil {
 		if failed != nil {
-			return p.explain(failed, nil, 0)
+			return unread(failed, err)
 		}
 		return err
 	}
@@ -188,7 +197,7 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	case !l.has(identity):
 		return nil // somebody else's
 	case l.is(attrOpen, 'o') || slices.ContainsFunc(g.lvs, func(s lv) bool { return s.origin == name && s.isCOW() && s.is(attrOpen, 'o') }):
-		return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
+		return p.isOpen(name)
 	case failed != nil:
 		return p.explain(failed, g, 0)
 	}

@@ -56,7 +56,7 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	if from.lv, err = p.sourceIn(g, *spec.Source); err != nil {
 		return from, made, nil, err
 	}
-	if from.volume = from.lv; from.origin != "" {
+	if from.volume = from.lv; from.isCOW() { // that with a cache has an origin, too
 		from.volume, _ = g.find(from.origin)
 	}
 	if err := p.grownByOthers(spec.Source.ID, from.lv); err != nil {

@@ -16,6 +16,7 @@ import (
 // each image of a volume (shape.cost).
 type room struct {
 	total, free, largest int64
+	reserve              int64  // what is kept back of total and free
 	trouble              string // why it is not healthy, empty where it is
 	note                 string // what is worth knowing beside that
 	broken               bool   // so that nothing can be made, whatever is free
@@ -75,14 +76,15 @@ func (p *Pool) thickRoom(g *group) (r room) {
 		}
 	}
 	back := p.shape.cost(p.config.reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
-	r.total, r.free = max(r.total-back, 0), max(r.free-back, 0)
+	r.trouble = cmp.Or(p.reserveTrouble(p.shape.bytes(back+p.shape.meta, g.extent), p.shape.bytes(r.total+p.shape.meta, g.extent)), r.trouble)
+	r.total, r.free, r.reserve = max(r.total-back, 0), max(r.free-back, 0), back
 	r.largest = min(r.largest, r.free)
 	if p.tooFewDisks(g) {
 		r.trouble = fmt.Sprintf("a volume of type %s needs %d disks, and volume group %q has %d: vgextend it", p.config.Type, p.shape.images, g.name, len(g.disks))
 	}
 	if g.missing > 0 {
 		r.free, r.largest = 0, 0 // LVM changes nothing now
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.name, g.missing, p.strayDevices(g))
 	}
 	return r
 }
@@ -94,14 +96,8 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	if !ok {
 		return room{}, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
 	}
-	var chunk volume.Size
-	for _, s := range g.segments {
-		if s.lv == t.name {
-			chunk = s.chunk
-		}
-	}
-	mapped := max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
-	limit := min(volume.Size(float64(t.size)*p.config.ratio()), mapped) // full metadata is worse than full data
+	promised, mapped := p.promises(g, t)
+	limit := min(promised, mapped) // full metadata is worse than full data
 	var taken, foreign volume.Size
 	for _, l := range g.lvs {
 		if l.pool != t.name {
@@ -113,11 +109,11 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 		}
 	}
 	back := p.config.reserve(t.size)
-	r := room{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0))}
+	r := room{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0)), reserve: int64(back), trouble: p.reserveTrouble(back, limit)}
 	switch {
 	case g.missing > 0:
 		r.free = 0
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them", g.name, g.missing)
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.name, g.missing, p.strayDevices(g))
 	case taken > 0 && !t.is(attrState, 'a'):
 		r.free, r.broken = 0, true
 		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.name, g.name)
@@ -143,6 +139,17 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 	return r, nil
 }
 
+// promises returns what a thin pool may promise by its size, and what its metadata can map.
+func (p *Pool) promises(g *group, t lv) (promised, mapped volume.Size) {
+	var chunk volume.Size
+	for _, s := range g.segments {
+		if s.lv == t.name {
+			chunk = s.chunk
+		}
+	}
+	return volume.Size(float64(t.size) * p.config.ratio()), max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
+}
+
 // bytes turns what room counts in into the size of a volume.
 func (p *Pool) bytes(n int64, extent volume.Size) volume.Size {
 	if p.thin() {
@@ -157,18 +164,6 @@ func (p *Pool) cost(size volume.Size) int64 {
 		return int64(size.RoundUp(p.unit()))
 	}
 	return p.shape.cost(size, p.extentSize())
-}
-
-func (p *Pool) full(r room, cost int64) error {
-	if r.broken {
-		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
-	}
-	extent := p.unit() / volume.Size(p.shape.data)
-	text := fmt.Sprintf("%s at most can be made, %s asked", p.bytes(r.largest, extent), p.bytes(cost, extent))
-	if r.trouble != "" {
-		text += "; " + r.trouble
-	}
-	return volume.Errorf(volume.Full, "pool %q is full: %s", p.name, text)
 }
 
 // unit is what sizes are rounded up to: an extent on each disk that holds data.
@@ -204,13 +199,16 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	} else if held := p.numberTrouble(ctx); held != "" {
 		r.free, r.largest, r.trouble = 0, 0, held
 	}
+	if held := p.heldBack(g); held != "" {
+		r.free, r.largest, r.trouble = 0, 0, strings.TrimSuffix(held+"; "+r.trouble, "; ")
+	}
 	p.space.Lock()
 	making := p.space.making
 	p.space.Unlock()
 	extent := g.extent
 	return volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
-		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(),
-		Healthy: r.trouble == "", Message: cmp.Or(r.trouble, r.note),
+		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.fallbacks.Load(),
+		Healthy: r.trouble == "", Message: cmp.Or(r.trouble, moves(g), r.note),
 	}, nil
 }

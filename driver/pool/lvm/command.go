@@ -49,7 +49,7 @@ func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]b
 func (p *Pool) lvmPlain(ctx context.Context, further string, args ...string) ([]byte, error) {
 	p.revive(ctx)
 	if changes(args) {
-		if err := p.whole(ctx); err != nil {
+		if err := p.whole(ctx, args[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +92,14 @@ func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([
 		}
 	}
 	all = append(all, devicesArgs(disks)...)
-	return p.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
+	out, err := p.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
+	switch {
+	case isExit(err):
+		err = refused{err, nameIn(p.config.VolumeGroup, args)}
+	case err != nil:
+		err = p.lockedOut(ctx, err)
+	}
+	return out, err
 }
 
 func (p *Pool) flush(disks []string) error {

@@ -102,6 +102,7 @@ func fakePool(t *testing.T, f *fakeLVM) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.locks = t.TempDir()
 	p.diskBlock = func(string) (volume.Size, error) { return volume.LeastBlockBytes, nil }
 	p.flushDisk, p.blockDevices = func(string) error { return nil }, f.blockDevices
 	p.onDisk.Open = func(string) (metadata.Disk, error) { return nil, errors.New("there is no disk behind this one") }

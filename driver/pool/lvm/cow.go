@@ -69,6 +69,12 @@ func (l lv) isOrigin() bool { return l.is(attrType, 'o') || l.is(attrType, 'O') 
 // isCOW reports whether it is such a snapshot.
 func (l lv) isCOW() bool { return l.is(attrType, 's') || l.is(attrType, 'S') }
 
+// restsOn reports whether a logical volume lacks what it does not have itself when the other one goes: as its copy-on-write snapshot, or as a thin
+// volume of another pool with an external origin.
+func (l lv) restsOn(origin lv) bool {
+	return origin.name != "" && l.origin == origin.name && (l.isCOW() || (l.pool != "" && l.pool != origin.pool))
+}
+
 // invalid reports whether it is a copy-on-write snapshot that has lost what it had to keep. LVM knows it
 // only while it is active.
 func (l lv) invalid() bool {
@@ -78,8 +84,9 @@ func (l lv) invalid() bool {
 // hasSnapshots is the error for what cannot be done with a volume that has snapshots.
 func (p *Pool) hasSnapshots(g *group, id volume.ID, cannot string) error {
 	var names []string
+	origin, _ := g.find(p.lvName(forVolume, id.Name))
 	for _, l := range g.lvs {
-		if l.origin == p.lvName(forVolume, id.Name) && l.isCOW() {
+		if l.restsOn(origin) {
 			text, ok := tagged(l.tags, tagSnapshot)
 			if !ok {
 				text = g.name + "/" + l.name
@@ -87,5 +94,5 @@ func (p *Pool) hasSnapshots(g *group, id volume.ID, cannot string) error {
 			names = append(names, text)
 		}
 	}
-	return volume.Errorf(volume.InUse, "volume %q cannot be %s while it has snapshots, which are copy-on-write in pool %q: delete %s first", id, cannot, p.name, strings.Join(names, ", "))
+	return volume.Errorf(volume.InUse, "volume %q cannot be %s while it has snapshots, which are copy-on-write in pool %q, or is the external origin of thin volumes: delete %s first", id, cannot, p.name, strings.Join(names, ", "))
 }

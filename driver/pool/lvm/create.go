@@ -86,7 +86,7 @@ func (p *Pool) make(ctx context.Context, spec volume.Spec, made lv, command []st
 func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed error) (volume.Volume, error) {
 	g, err := p.look(ctx)
 	if err != nil {
-		return volume.Volume{}, errors.Join(p.explain(failed, nil, cost), err)
+		return volume.Volume{}, unread(failed, err)
 	}
 	name := p.lvName(forVolume, spec.ID.Name)
 	l, ours, err := p.volumeIn(g, spec.ID)

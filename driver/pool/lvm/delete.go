@@ -8,7 +8,8 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// Delete removes the logical volume, and has the disks discard its blocks.
+// Delete removes the logical volume, and has the disks discard its blocks. One that is active and that nobody uses was perhaps never
+// attached: LVM activates what pvmove has moved. LVM itself deactivates it then, or refuses where it is open after all.
 func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
@@ -29,7 +30,12 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 		return err
 	}
 	if active && handedOut(l) {
-		return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, d.Device)
+		if l.uuid != "" && d.UUID != l.uuid {
+			return volume.Errorf(volume.InUse, "volume %q: %s has the name of its device and is none of logical volume %s: dmsetup remove it", id, d.Device, l.name)
+		}
+		if err := p.machine.NotHeld(d.Device, id.String()); err != nil {
+			return volume.Errorf(volume.KindOf(err), "volume %q is attached as %s: detach it first (%w)", id, d.Device, err)
+		}
 	}
 	return p.removeVolume(ctx, id, l)
 }
@@ -60,14 +66,17 @@ func (p *Pool) gone(ctx context.Context, g *group, names ...string) error {
 	return p.settled(ctx)
 }
 
-// removeVolume is remove, but not of a volume that has copy-on-write snapshots, which LVM would remove with it. Those of a
-// thin volume are an administrator's, and lv_attr does not show them.
+// removeVolume is remove, but not of a volume that has copy-on-write snapshots, or that thin volumes of another pool have as their external origin:
+// LVM would remove those with it. Copy-on-write snapshots of a thin volume are an administrator's, and lv_attr does not show them.
 func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l lv) error {
 	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.isCOW() && s.origin == l.name }) {
+	if l.merging {
+		return p.merging(l.name)
+	}
+	if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.restsOn(l) }) {
 		return p.hasSnapshots(g, id, "deleted")
 	}
 	only := p.only(l.name, tagVolume+id.String())
@@ -99,7 +108,7 @@ func (p *Pool) lvremove(ctx context.Context, name, identity string, only []strin
 	}
 	g, err := p.look(ctx)
 	if err != nil {
-		return p.explain(failed, nil, 0)
+		return unread(failed, err)
 	}
 	if l, there := g.find(name); there && l.has(identity) && l.is(attrOpen, 'o') {
 		return volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)

@@ -2,7 +2,7 @@ package lvm
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -27,7 +27,22 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 	case strings.Contains(vgFlag(g, 0), "r"):
 		return where(volume.Unavailable, "is read-only in its metadata (vg_attr in vgs(8)): vgcfgbackup it, and vgcfgrestore it with WRITE in its status")
 	case g.missing > 0:
-		return where(volume.Unavailable, lacksDisk)
+		return where(volume.Unavailable, p.lacks(g))
+	}
+	if small := p.tooSmall(g); small != "" {
+		return volume.Errorf(volume.Unavailable, "pool %q: %s (%w)", p.name, small, err)
+	}
+	var of refused
+	if errors.As(err, &of) {
+		if altered := p.alteration(g, of.lv); altered != nil {
+			return volume.Errorf(volume.KindOf(altered), "%w (%w)", altered, err)
+		}
+	}
+	if cost > 0 && g.countFull() {
+		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, countFullText(g), err)
+	}
+	if policy := allocationOf(g); cost > 0 && policy != "" {
+		return where(volume.Full, "has the allocation policy "+policy+", and its free extents may lie in pieces that are too small for that: vgchange --alloc normal "+g.name)
 	}
 	if g.texts > 0 && g.textFree < textOfOne {
 		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, textsFull(g), err)
@@ -35,16 +50,12 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 	if room, roomErr := p.room(g); roomErr != nil {
 		return roomErr
 	} else if cost > 0 && cost > room.largest {
-		return p.full(room, cost)
+		return p.full(g, room, cost)
+	}
+	if of.lv != "" {
+		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.name, of.lv, err)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
-}
-
-// textOfOne is what the metadata of a group may need for one volume more: most take 1 to 2 KiB, one with the longest tags more.
-const textOfOne = 16 * volume.KiB
-
-func textsFull(g *group) string {
-	return fmt.Sprintf("volume group %q has %s left for its metadata, which describe each volume: delete some, or add a disk with a larger area (pvcreate --metadatasize) and have the small ones ignored (pvchange --metadataignore y)", g.name, g.textFree)
 }
 
 // why is explain with the group as it is now.
@@ -52,8 +63,19 @@ func (p *Pool) why(ctx context.Context, err error, cost int64) error {
 	if !isExit(err) {
 		return err
 	}
-	g, _ := p.look(ctx) // without it, the error says that it cannot be read
+	g, lookErr := p.look(ctx)
+	if lookErr != nil {
+		return unread(err, lookErr)
+	}
 	return p.explain(err, g, cost)
+}
+
+// unread is the error of a command that failed where the group cannot be read since then, which is why.
+func unread(failed, lookErr error) error {
+	if !isExit(failed) {
+		return errors.Join(failed, lookErr)
+	}
+	return volume.Errorf(volume.KindOf(lookErr), "%w (%w)", lookErr, failed)
 }
 
 func vgFlag(g *group, place int) string {

@@ -36,6 +36,9 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	if size == v.Size {
 		return v, p.flush(p.scanned()) // it may have grown by a process that was killed before it came to that
 	}
+	if l.merging {
+		return volume.Volume{}, p.merging(l.name)
+	}
 	if l.isOrigin() { // LVM would do it, to a detached one, and its snapshots could overflow then
 		g, err := p.stored(ctx)
 		if err != nil {
@@ -127,6 +130,9 @@ const maxSpareTries = 3
 // taken back when the pool is opened (settleReadyTo), while a volume that is larger than is noted could not be told from one
 // that somebody else has extended.
 func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volume.Size, on []string) (err error) {
+	if err := p.ofOwnType(ctx, l); err != nil {
+		return err
+	}
 	nonce := tagNonce + rand.Text()
 	spare := lv{name: p.lvName(forSpare, id.Name), size: size - l.size, on: on, tags: []string{tagSpare + id.String(), tagMaking, nonce}}
 	to, noted := tagged(l.tags, tagReadyTo)
@@ -155,6 +161,24 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volu
 	}
 	return err
 }
+
+// ofOwnType says whether blocks that were wiped as those of a volume of this pool can become those of this one, which somebody may have
+// converted. The kind of its error is InUse.
+func (p *Pool) ofOwnType(ctx context.Context, l lv) error {
+	g, err := p.stored(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range g.segments {
+		if s.lv == l.name && s.kind != "" && !p.makes(s.kind, false) && !isCache(s.kind) {
+			return volume.Errorf(volume.InUse, "logical volume %s/%s is of type %s, which pool %q does not make, so it can be expanded only while it is not attached", g.name, l.name, s.kind, p.name)
+		}
+	}
+	return nil
+}
+
+// isCache reports whether a logical volume with a segment of that type lies on one that is as it was before, and has a cache.
+func isCache(segmentType string) bool { return segmentType == "cache" || segmentType == "writecache" }
 
 // wipeSpare wipes blocks that are free, and returns which.
 func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err error) {

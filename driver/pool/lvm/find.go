@@ -28,8 +28,14 @@ func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
 	wrong := func(kind volume.Kind, format string, args ...any) error {
 		return volume.Errorf(kind, "pool %q: volume group %q %s", p.name, p.config.VolumeGroup, fmt.Sprintf(format, args...))
 	}
+	unseen := func(format string, args ...any) ([]string, error) {
+		if where := p.whereabouts(ctx, c); where != "" {
+			return nil, wrong(volume.Unavailable, "%s", where)
+		}
+		return nil, wrong(volume.Unavailable, format, args...)
+	}
 	if len(c.paths) == 0 {
-		return nil, wrong(volume.Unavailable, "cannot be looked for: there is no device that it could be on%s", c.leftOut())
+		return unseen("cannot be looked for: there is no device that it could be on%s", c.leftOut())
 	}
 	out, err := p.run(ctx, "", c.paths, pvsArgs(p.config.VolumeGroup))
 	if err != nil {
@@ -47,7 +53,7 @@ func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
 		}
 	}
 	if len(groups) == 0 {
-		return nil, wrong(volume.Unavailable, "cannot be read: it is on none of the %d devices looked at; see that it is there, with all its disks, and not renamed%s", len(c.paths), c.leftOut())
+		return unseen("cannot be read: it is on none of the %d devices looked at; see that it is there, with all its disks, and not renamed%s", len(c.paths), c.leftOut())
 	}
 	id := slices.Collect(maps.Keys(groups))[0]
 	switch {

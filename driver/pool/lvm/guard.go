@@ -21,23 +21,23 @@ func changes(args []string) bool {
 
 // whole says whether all disks of the group are there, and sees to it that commands are given all of them. LVM makes and
 // extends nothing where one is missing, but it removes and tags; and what it writes then says that the disk is
-// missing for good, also once it is back. The kind of its error is Unavailable.
-func (p *Pool) whole(ctx context.Context) error {
-	_, err := p.reads.get(ctx, p.name, p.read)
-	if err == nil || ctx.Err() != nil {
-		return err
+// missing for good, also once it is back. And it gives out extents of a disk that are not there. The kind of its error is Unavailable.
+func (p *Pool) whole(ctx context.Context, command string) error {
+	g, err := p.reads.get(ctx, p.name, p.read)
+	if err != nil && ctx.Err() == nil {
+		g, err = p.look(ctx)
 	}
-	g, err := p.look(ctx)
 	if err != nil {
 		return err
 	}
 	if g.missing > 0 {
-		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q %s", p.name, g.name, lacksDisk)
+		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q %s", p.name, g.name, p.lacks(g))
+	}
+	if small := p.tooSmall(g); small != "" && (command == "lvcreate" || command == "lvextend") {
+		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, small)
 	}
 	return nil
 }
-
-const lacksDisk = "lacks a disk, and nothing is changed meanwhile: bring it back, or replace it (docs/lvm.md)"
 
 // pinned returns the disks that are the only ones to look at, none where the configuration names none. Those that are not
 // there are left out: LVM says then what the group lacks.

@@ -81,6 +81,25 @@ func (p *Pool) lockGroup(ctx context.Context) (release func() error, err error) 
 	}
 }
 
+// lockedOut explains the error of a command that did not end by itself: LVM waits for its lock as long as somebody else has it, which may be
+// an administrator's command that asks a question. The kind of its error is Unavailable where that is so.
+func (p *Pool) lockedOut(ctx context.Context, err error) error {
+	directory, unknown := p.locksOfLVM(ctx)
+	if unknown != nil {
+		return err
+	}
+	path := filepath.Join(directory, "V_"+p.config.VolumeGroup)
+	f, openErr := os.Open(path)
+	if openErr != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only its lock is asked for
+	if !errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		return err
+	}
+	return volume.Errorf(volume.Unavailable, "pool %q: another command of LVM has volume group %q locked: see which one it is (fuser --verbose %s) and what it waits for (%w)", p.name, p.config.VolumeGroup, path, err)
+}
+
 // isAt reports whether the open file is still the one at path.
 func isAt(f *os.File, path string) bool {
 	opened, err := f.Stat()

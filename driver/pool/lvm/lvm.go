@@ -52,6 +52,8 @@ type Pool struct {
 	reads    shared[*group]
 	lastRead translated
 
+	fallbacks atomic.Int64 // how often LVM was asked for what could not be read
+
 	space     space
 	copies    copies
 	numbers   thinNumbers

@@ -80,6 +80,20 @@ func (p *Pool) mendFailed(ctx context.Context) {
 	}
 }
 
+// mendSuspended mends a device that a command of LVM has left suspended, which may have been somebody else's: whoever reads from it
+// would wait for ever.
+func (p *Pool) mendSuspended(ctx context.Context, name string) error {
+	d, active, err := p.device(name)
+	if err != nil || !active || !d.Suspended {
+		return err
+	}
+	g, err := p.stored(ctx)
+	if err != nil {
+		return err
+	}
+	return p.mendCutOff(ctx, g)
+}
+
 // cutOff is the devices that a killed command has left.
 type cutOff struct {
 	suspended []string // each before those that it lies on, for they are resumed from the end

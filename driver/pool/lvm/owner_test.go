@@ -46,3 +46,17 @@ func TestWhoseALogicalVolumeIs(t *testing.T) {
 		t.Errorf("a list with two of one ID: %+v, %v", found, err)
 	}
 }
+
+// Names may be longer than others and begin like them.
+func TestWhatAPartIsAPartOf(t *testing.T) {
+	for name, whole := range map[string]string{
+		"[loam.fast.v.a_rimage_0]": "loam.fast.v.a", "[loam.fast.v.a_b_rimage_0_imeta]": "loam.fast.v.a_b", "[tp_tdata_corig]": "tp", "[loam.fast.v.a_wcorig]": "loam.fast.v.a",
+	} {
+		if !isPartOf(lv{name: name}, whole) || isPartOf(lv{name: name}, "loam.fast.v") || (whole != "loam.fast.v.a" && isPartOf(lv{name: name}, "loam.fast.v.a")) {
+			t.Errorf("%s is a part of %s, not of %s", name, wholeOf(name), whole)
+		}
+	}
+	if isPartOf(lv{name: "loam.fast.v.a"}, "loam.fast.v.a") {
+		t.Error("a volume is no part of itself")
+	}
+}

@@ -13,11 +13,11 @@ import (
 func reportArgs(group string) []string {
 	return []string{
 		"fullreport", "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
-		"--configreport", "vg", "-o", "vg_name,vg_uuid,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count,vg_mda_size,vg_mda_free",
-		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count",
+		"--configreport", "vg", "-o", "vg_name,vg_uuid,vg_extent_size,vg_attr,vg_tags,vg_missing_pv_count,vg_mda_size,vg_mda_free,max_lv,lv_count",
+		"--configreport", "pv", "-o", "pv_name,pv_attr,pv_pe_count,pv_pe_alloc_count,pe_start",
 		"--configreport", "lv", "-o", "lv_name,lv_uuid,lv_size,lv_attr,lv_tags,pool_lv,origin,origin_size,data_percent,metadata_percent,lv_health_status,lv_metadata_size",
 		"--configreport", "pvseg", "-o", "pvseg_start",
-		"--configreport", "seg", "-o", "lv_name,chunk_size,seg_pe_ranges,thin_id,transaction_id",
+		"--configreport", "seg", "-o", "lv_name,segtype,chunk_size,seg_pe_ranges,thin_id,transaction_id",
 		group,
 	}
 }
@@ -32,6 +32,8 @@ type group struct {
 	missing  int         // disks that are not there
 	texts    volume.Size // how large the metadata of the group may become; 0 where it is not known
 	textFree volume.Size // how much of that is free
+	maxLVs   int64       // how many logical volumes that users see it may have (vgchange --logicalvolume); 0 where it may have any
+	countLVs int64       // how many it has; both are known from a report only
 	disks    []disk
 	lvs      []lv
 	segments []segment
@@ -43,7 +45,8 @@ type disk struct {
 	allocatable bool
 	missing     bool
 	extents     int64
-	free        int64 // extents
+	free        int64       // extents
+	end         volume.Size // where its last extent ends
 }
 
 // lv is a logical volume.
@@ -60,12 +63,14 @@ type lv struct {
 	data      float64     // percent of the pool that is taken; 0 while it is not active
 	metadata  float64     // the same of its metadata
 	metaBytes volume.Size // of a thin pool: size of its metadata
+	merging   bool        // it is a snapshot that is to replace what its origin has, or that origin
 	on        []string    // of one that is to be made: the disks that it may lie on; none: any
 }
 
 // segment is a part of a logical volume that lies in one piece.
 type segment struct {
 	lv     string
+	kind   string      // as segtype in lvs(8); "striped" of linear ones, too
 	chunk  volume.Size // of a thin pool
 	ranges []string    // of extents, as "/dev/sda:0-99"
 	thinID int64       // number of a thin one in its pool, 0 of others
@@ -79,6 +84,7 @@ type segment struct {
 const (
 	attrType       = 0
 	attrPermission = 1
+	attrAllocation = 2 // a capital while it is moved (pvmove)
 	attrState      = 4
 	attrOpen       = 5
 	attrZeroing    = 7
@@ -131,32 +137,63 @@ func parseReport(text []byte) (*group, error) {
 	r, n := report.Report[i], &numbers{}
 	vg := r.VG[0]
 	g := &group{name: vg["vg_name"], id: vg["vg_uuid"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
+	g.maxLVs, g.countLVs = int64(n.optional(vg, "max_lv")), int64(n.optional(vg, "lv_count"))
 	g.texts, g.textFree = n.optional(vg, "vg_mda_size"), n.optional(vg, "vg_mda_free")
 	for _, row := range r.PV {
 		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}
 		d.allocatable = strings.HasPrefix(row["pv_attr"], "a")
 		d.missing = strings.HasSuffix(row["pv_attr"], "m")
 		d.free = d.extents - n.count(row, "pv_pe_alloc_count")
+		d.end = n.optional(row, "pe_start") + volume.Size(d.extents)*g.extent
 		g.disks = append(g.disks, d)
 	}
 	for _, row := range r.LV {
 		l := lv{
 			name: row["lv_name"], uuid: mapperUUID(vg["vg_uuid"], row["lv_uuid"]), size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
-			pool: row["pool_lv"], origin: row["origin"], health: row["lv_health_status"],
-			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"), metaBytes: n.optional(row, "lv_metadata_size"),
+			pool: visible(row["pool_lv"]), origin: visible(row["origin"]), health: row["lv_health_status"],
+			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"),
 		}
+		if l.is(attrType, 't') {
+			l.metaBytes = n.optional(row, "lv_metadata_size")
+		}
+		l.readMerge()
 		if l.isCOW() {
 			l.size, l.cow = n.size(row, "origin_size"), l.size
 		}
 		g.lvs = append(g.lvs, l)
 	}
 	for _, row := range r.Seg {
-		g.segments = append(g.segments, segment{lv: row["lv_name"], chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id")), transaction: int64(n.optional(row, "transaction_id"))})
+		g.segments = append(g.segments, segment{lv: row["lv_name"], kind: kindOfSegment(row["segtype"]), chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id")), transaction: int64(n.optional(row, "transaction_id"))})
 	}
 	if n.err == nil && (g.name == "" || g.extent <= 0) {
 		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")
 	}
 	return g, n.err
+}
+
+// visible returns the name of a logical volume, empty where it is a hidden one: that with a cache is said to have an origin and a pool, which
+// are parts of it.
+func visible(name string) string {
+	if strings.HasPrefix(name, "[") {
+		return ""
+	}
+	return name
+}
+
+// readMerge reads from the type in lv_attr whether it takes part in a merge. That of a thin one does not say any more that it is thin.
+func (l *lv) readMerge() {
+	l.merging = l.is(attrType, 'O') || l.is(attrType, 'S')
+	if l.merging && l.pool != "" {
+		l.attr = "V" + l.attr[1:]
+	}
+}
+
+// kindOfSegment is the type of a segment as the metadata have it, which know a linear one as one with one stripe.
+func kindOfSegment(segmentType string) string {
+	if segmentType == "linear" {
+		return "striped"
+	}
+	return segmentType
 }
 
 // mapperUUID returns the UUID that LVM gives the device of a logical volume, without the hyphens in those of

@@ -15,7 +15,8 @@ type candidates struct {
 	all     []host.BlockDevice // of the machine
 	paths   []string
 	numbers map[host.DeviceNumber]bool
-	left    []string // those that are left out, and why
+	why     map[host.DeviceNumber]string // those that are volumes of loam, with the reason
+	left    []string                     // what is left out for that
 }
 
 // candidates returns the devices that the group may be on: those that the configuration names, or all of this machine; and none
@@ -27,10 +28,10 @@ func (p *Pool) candidates(ctx context.Context) (candidates, error) {
 		return c, volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}
 	c.all = all
-	why := owned(all, renamed(ctx, all, p.onDisk.Open))
+	c.why = owned(all, renamed(ctx, all, p.onDisk.Open))
 	named := p.pinned()
 	for _, d := range all {
-		reason := why[d.Number]
+		reason := c.why[d.Number]
 		at := slices.IndexFunc(named, func(path string) bool { return path == d.Path || p.isDevice(path, d.Number) })
 		switch {
 		case len(named) > 0 && at < 0:

@@ -55,7 +55,7 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 	}
 	g, err := p.look(ctx)
 	if err != nil {
-		return nil, errors.Join(p.explain(failed, nil, cost), err)
+		return nil, unread(failed, err)
 	}
 	if taken, err := p.existing(g, spec); err != nil || len(taken) > 0 {
 		return taken, err

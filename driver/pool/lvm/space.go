@@ -60,7 +60,7 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		case cost <= r.largest-making:
 			return nil
 		case making == 0 || cost > r.largest:
-			return p.full(r, cost)
+			return p.full(g, r, cost)
 		}
 		for s.at > 0 {
 			s.ended.Wait()

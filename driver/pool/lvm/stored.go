@@ -32,6 +32,7 @@ func (p *Pool) stored(ctx context.Context) (*group, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, err
 	case err != nil: // other disks, damage, a format that is not known here: LVM knows more
+		p.fallbacks.Add(1)
 		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", p.name, "why", err)
 		return p.look(ctx)
 	case !p.thin():
@@ -81,16 +82,23 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 	paths := map[string]string{}
 	for _, d := range vg.Disks {
 		paths[d.Name] = d.Path
-		g.disks = append(g.disks, disk{name: d.Path, allocatable: d.Allocatable, extents: d.Extents, free: d.Extents - d.Allocated})
+		g.disks = append(g.disks, disk{name: d.Path, allocatable: d.Allocatable, extents: d.Extents, free: d.Extents - d.Allocated,
+			end: volume.Size(d.StartBytes + d.Extents*vg.ExtentBytes)})
 	}
 	sizes := map[string]volume.Size{}
 	origins := map[string]string{} // by the copy-on-write snapshot
-	isOrigin := map[string]bool{}
+	isOrigin, merging := map[string]bool{}, map[string]bool{}
 	for _, l := range vg.LVs {
 		sizes[l.Name] = volume.Size(l.Extents * vg.ExtentBytes)
 		for _, s := range l.Segments {
 			if s.COWStore != "" {
 				origins[s.COWStore], isOrigin[s.Origin] = s.Origin, true
+			}
+			if s.External != "" {
+				isOrigin[s.External] = true
+			}
+			if s.Merging {
+				merging[l.Name], merging[s.COWStore], merging[s.Origin] = true, true, true
 			}
 		}
 	}
@@ -99,18 +107,22 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 			continue
 		}
 		first := l.Segments[0]
-		found := lv{name: l.Name, uuid: mapperUUID(vg.ID, l.ID), size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata]}
+		if first.External != "" {
+			first.Origin = first.External
+		}
+		if isCache(first.Type) { // of its parts
+			first.Origin = ""
+		}
+		found := lv{name: l.Name, uuid: mapperUUID(vg.ID, l.ID), size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata], merging: merging[l.Name]}
 		letter := letterOf(first.Type)
 		if origin, ok := origins[l.Name]; ok {
 			letter, found.origin = "s", origin
 			found.size, found.cow = sizes[origin], found.size
-		} else {
-			if isOrigin[l.Name] {
-				letter = "o"
-			}
-			if !l.Visible {
-				found.name = "[" + l.Name + "]"
-			}
+		} else if isOrigin[l.Name] {
+			letter = "o"
+		}
+		if !l.Visible && (found.merging || letter != "s") {
+			found.name = "[" + l.Name + "]"
 		}
 		permission := "r"
 		if l.Writable {
@@ -119,7 +131,7 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 		found.attr = letter + permission + strings.Repeat("?", attrZeroing-2) + zeroing(first) + "??"
 		g.lvs = append(g.lvs, found)
 		for _, s := range l.Segments {
-			seg := segment{lv: found.name, chunk: volume.Size(s.ChunkBytes), thinID: s.ThinID, transaction: s.TransactionID, messages: s.Messages, deletes: s.Deletes}
+			seg := segment{lv: found.name, kind: s.Type, chunk: volume.Size(s.ChunkBytes), thinID: s.ThinID, transaction: s.TransactionID, messages: s.Messages, deletes: s.Deletes}
 			for _, stripe := range s.Stripes {
 				seg.ranges = append(seg.ranges, fmt.Sprintf("%s:%d-%d", paths[stripe.Disk], stripe.First, stripe.First+stripe.Extents-1))
 			}
@@ -155,6 +167,8 @@ func letterOf(segmentType string) string {
 		return "V"
 	case segmentType == "thin-pool":
 		return "t"
+	case isCache(segmentType):
+		return "C"
 	case strings.HasPrefix(segmentType, "raid"):
 		return "r"
 	default:

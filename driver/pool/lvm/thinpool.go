@@ -27,6 +27,9 @@ func (p *Pool) agree(ctx context.Context, command string) error {
 	if err := p.disagreement(ctx); err != nil {
 		return err
 	}
+	if err := p.poolMoves(ctx); err != nil {
+		return err
+	}
 	usage, _, err := p.thinUsage()
 	if err != nil {
 		return p.silent(err)
@@ -59,7 +62,7 @@ func (p *Pool) wake(ctx context.Context) error {
 	if _, there := g.find(p.config.ThinPool); !there {
 		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
 	}
-	if _, err := p.lvmPlain(ctx, "", "lvchange", "--activate", "y", p.config.VolumeGroup+"/"+p.config.ThinPool); err != nil {
+	if _, err := p.lvmPlain(ctx, "", append(activateArgs(false), p.config.VolumeGroup+"/"+p.config.ThinPool)...); err != nil {
 		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q cannot be activated, and nothing is made, changed or removed in it until lvchange --activate y %s/%[2]s works; where its transaction_id is not as expected, the metadata are of another time than the pool: vgcfgrestore those that belong to it (%[4]v)", p.name, p.config.ThinPool, p.config.VolumeGroup, err) // not wrapped: it is explained
 	}
 	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", p.name, "thinPool", p.config.ThinPool)

@@ -15,6 +15,9 @@ import (
 // has to see the tags that allow it. The tag that says it is done comes last: when that is cut off, all is wiped again.
 func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	identity := tagVolume + id.String()
+	if err := p.writable(id, l); err != nil {
+		return err
+	}
 	from, err := wipedOf(l)
 	if err != nil {
 		return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
@@ -51,7 +54,7 @@ func (p *Pool) activateUnready(ctx context.Context, l lv, only []string) (string
 	if active { // left so by a crash
 		return d.Device, p.confirm(ctx, l.name, only)
 	}
-	if _, err := p.lvm(ctx, append([]string{"lvchange", "--activate", "y", "--ignoreactivationskip"}, only...)...); err != nil {
+	if _, err := p.lvm(ctx, append(activateArgs(false), only...)...); err != nil {
 		return "", p.why(ctx, err, 0)
 	}
 	d, active, err = p.device(l.name)

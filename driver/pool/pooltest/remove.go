@@ -1,6 +1,7 @@
 package pooltest
 
 import (
+	"os"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -19,11 +20,14 @@ var removeTests = []test{
 		e.free(before)
 		e.ok("Delete again", e.p.Delete(e.Context(), e.id("a")))
 	}},
-	{name: "an attached volume is InUse and stays whole", run: func(e *env) {
+	{name: "a volume whose device is open is InUse and stays whole", run: func(e *env) {
 		e.create("a")
 		device := e.attach("a")
 		e.writeDevice(device, "kept", 0)
+		f, err := os.Open(device)
+		e.ok("open the device", err)
 		e.is("Delete", e.p.Delete(e.Context(), e.id("a")), volume.InUse)
+		e.ok("close", f.Close())
 		e.detach("a")
 		e.holds("a", "kept", 0)
 		e.ok("Delete", e.p.Delete(e.Context(), e.id("a")))

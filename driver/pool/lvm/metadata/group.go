@@ -13,6 +13,9 @@ type VolumeGroup struct {
 	SeqNo       int64  // is counted up with each change
 	Tags        []string
 	ExtentBytes int64
+	SystemID    string // of the machine whose it is; empty where it is anybody's
+	LockType    string // how machines that share it lock it; empty, or "none", where they do not
+	Clustered   bool   // it was shared in the way of earlier versions
 	Disks       []PhysicalVolume
 	LVs         []LogicalVolume // in the order of their names
 }
@@ -23,6 +26,7 @@ type PhysicalVolume struct {
 	ID          string // UUID
 	Path        string // where it was read
 	Allocatable bool   // space of it may be given out
+	StartBytes  int64  // where its first extent begins
 	Missing     bool   // LVM has gone on without it
 	Extents     int64
 	Allocated   int64 // extents
@@ -43,7 +47,9 @@ type LogicalVolume struct {
 type Segment struct {
 	Type       string // as in lvs -o segtype
 	Origin     string // of a thin snapshot, and of "snapshot"
+	External   string // of "thin": the origin of what the pool has not of it, a logical volume outside of the pool
 	COWStore   string // of "snapshot": the logical volume that is the snapshot
+	Merging    bool   // of "snapshot", or of "thin": what the snapshot has is to replace what its origin has
 	ThinPool   string // of "thin"
 	Metadata   string // of "thin-pool"
 	ChunkBytes int64  // of "thin-pool"
@@ -82,7 +88,8 @@ func volumeGroup(top section) (*VolumeGroup, error) {
 	}
 	g := &VolumeGroup{
 		Name: name, ID: vg.text("id", &err), SeqNo: vg.number("seqno", &err), Tags: vg.strings("tags", &err),
-		ExtentBytes: vg.number("extent_size", &err) * sectorBytes,
+		ExtentBytes: vg.number("extent_size", &err) * sectorBytes, SystemID: vg.optional("system_id"), LockType: vg.optional("lock_type"),
+		Clustered: slices.Contains(vg.strings("status", &err), "CLUSTERED"),
 	}
 	if vg["logical_volumes"] != nil {
 		all := vg.section("logical_volumes", &err)
@@ -107,7 +114,7 @@ func volumeGroup(top section) (*VolumeGroup, error) {
 		pv := all.section(name, &err)
 		status := append(pv.strings("status", &err), pv.strings("flags", &err)...)
 		g.Disks = append(g.Disks, PhysicalVolume{
-			Name: name, ID: pv.text("id", &err), Extents: pv.number("pe_count", &err), Allocated: allocated[name],
+			Name: name, ID: pv.text("id", &err), Extents: pv.number("pe_count", &err), Allocated: allocated[name], StartBytes: pv.number("pe_start", &err) * sectorBytes,
 			Allocatable: slices.Contains(status, "ALLOCATABLE"), Missing: slices.Contains(status, "MISSING"),
 		})
 	}
@@ -128,9 +135,13 @@ func logicalVolume(name string, s section) (lv LogicalVolume, err error) {
 		seg := s.section(fmt.Sprintf("segment%d", i), &err)
 		extents := seg.number("extent_count", &err)
 		lv.Extents += extents
+		kind, _, _ := strings.Cut(seg.text("type", &err), "+") // flags, as in "cache+CACHE_USES_CACHEVOL"
 		found := Segment{
-			Type: seg.text("type", &err), Origin: seg.optional("origin"), COWStore: seg.optional("cow_store"),
-			ThinPool: seg.optional("thin_pool"), Metadata: seg.optional("metadata"), ChunkBytes: seg.chunkBytes(), Zeroes: seg["zero_new_blocks"] == int64(1),
+			Type: kind, Origin: seg.optional("origin"), External: seg.optional("external_origin"), COWStore: seg.optional("cow_store"),
+			Merging: seg["merging_store"] != nil || seg["merge"] != nil, ThinPool: seg.optional("thin_pool"), Metadata: seg.optional("metadata"), ChunkBytes: seg.chunkBytes(), Zeroes: seg["zero_new_blocks"] == int64(1),
+		}
+		if store := seg.optional("merging_store"); store != "" {
+			found.COWStore = store
 		}
 		switch found.Type {
 		case "thin":

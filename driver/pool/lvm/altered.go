@@ -1,0 +1,183 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// Administrators move, merge, convert and cache logical volumes of ours. LVM does part of what it is asked for such a one, and
+// refuses the rest with the code that it has for everything. Here is what a report shows of that, and what can be done.
+
+// refused is a command that LVM ended with an error, and the logical volume that it was for; empty where it was for none.
+type refused struct {
+	error
+	lv string
+}
+
+func (r refused) Unwrap() error { return r.error }
+
+var selectedName = regexp.MustCompile(`lv_name="([^"]+)"`)
+
+// nameIn returns the logical volume that the arguments of a command name, as group/name or in a selection.
+func nameIn(group string, args []string) string {
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, group+"/"); ok {
+			return name
+		}
+		if m := selectedName.FindStringSubmatch(arg); m != nil && strings.Contains(arg, "vg_name=") {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+// alteration says why LVM may have refused a command for a logical volume that is no longer as loam made it; nil where it is. The kind
+// of its error is Busy while it is moved, and InUse where it was merged or converted.
+func (p *Pool) alteration(g *group, name string) error {
+	l, ok := g.find(name)
+	switch {
+	case !ok:
+		return nil
+	case movedIn(g, name):
+		return p.moving(g, name)
+	case l.merging:
+		return p.merging(name)
+	}
+	if image := splitImage(g, name); image != "" {
+		return volume.Errorf(volume.InUse, "pool %q: an image of logical volume %s/%s was split off to be merged again, and LVM does not do this until then: lvconvert --merge %[2]s/%[4]s", p.name, g.name, name, image)
+	}
+	if types := p.foreignTypes(g, name); len(types) > 0 {
+		return volume.Errorf(volume.InUse, "pool %q: logical volume %s/%s is no longer as loam made it, and LVM does not do this to one with %s (lvs --all --options +segtype %[2]s): take that back with lvconvert", p.name, g.name, name, strings.Join(types, ", "))
+	}
+	return nil
+}
+
+// locked reports whether pvmove is at work on a logical volume itself.
+func (l lv) locked() bool {
+	return len(l.attr) > attrAllocation && l.attr[attrAllocation] >= 'A' && l.attr[attrAllocation] <= 'Z'
+}
+
+// movedIn reports whether pvmove is at work on a logical volume, or on what it is made of.
+func movedIn(g *group, name string) bool {
+	return slices.ContainsFunc(g.lvs, func(l lv) bool { return l.locked() && (l.name == name || isPartOf(l, name)) })
+}
+
+// isPartOf reports whether a hidden logical volume is a part of the one with that name.
+func isPartOf(l lv, name string) bool { return strings.HasPrefix(l.name, "[") && wholeOf(l.name) == name }
+
+func (p *Pool) moving(g *group, name string) error {
+	move := "pvmove"
+	if i := slices.IndexFunc(g.lvs, func(l lv) bool { return l.is(attrType, 'p') }); i >= 0 {
+		move = strings.Trim(g.lvs[i].name, "[]")
+	}
+	return volume.Errorf(volume.Busy, "pool %q: logical volume %s/%s is being moved to another disk (%s), and this has to wait for that: lvs --all --options lv_name,copy_percent,move_pv %[2]s says how far it is; pvmove without arguments goes on with one that was cut off, and pvmove --abort ends it", p.name, g.name, name, move)
+}
+
+func (p *Pool) merging(name string) error {
+	return volume.Errorf(volume.InUse, "pool %q: a snapshot is being merged into logical volume %s/%s (lvconvert --merge), and this has to wait for that; where the merge waits for the volume to be unused, it begins when that is detached and attached again: see lvs --all %[2]s", p.name, p.config.VolumeGroup, name)
+}
+
+// splitImage returns the image of a RAID volume that somebody has split off and can be merged again; empty where there is none.
+func splitImage(g *group, name string) string {
+	i := slices.IndexFunc(g.lvs, func(l lv) bool { return strings.HasPrefix(l.name, name+"_rimage_") })
+	if i < 0 {
+		return ""
+	}
+	return g.lvs[i].name
+}
+
+// foreignTypes returns the types of segments that a logical volume and its parts have, and that loam makes none of in this pool.
+func (p *Pool) foreignTypes(g *group, name string) (types []string) {
+	for _, s := range g.segments {
+		own := s.lv == name
+		part := isPartOf(lv{name: s.lv}, name)
+		if (own || part) && s.kind != "" && !p.makes(s.kind, part) && !slices.Contains(types, s.kind) {
+			types = append(types, s.kind)
+		}
+	}
+	return types
+}
+
+// makes reports whether a segment of that type is one of a volume or snapshot of the pool as loam makes them, or of a part of such a one.
+func (p *Pool) makes(segmentType string, part bool) bool {
+	switch {
+	case p.thin():
+		return segmentType == "thin"
+	case p.shape.meta > 0 && !part:
+		return strings.HasPrefix(segmentType, string(p.config.Type)) || segmentType == "striped" // its snapshots are not RAID
+	default:
+		return segmentType == "striped"
+	}
+}
+
+// poolMoves says whether the thin pool is moved to another disk. LVM would make and remove volumes in it, and leave devices suspended
+// that have to do with the move (lvm2 2.03.16). The kind of its error is Busy.
+func (p *Pool) poolMoves(ctx context.Context) error {
+	g, err := p.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if movedIn(g, p.config.ThinPool) {
+		return p.moving(g, p.config.ThinPool)
+	}
+	return nil
+}
+
+// removeMoved makes the device of a logical volume go that pvmove is at work on, and reports whether it is one. LVM would make
+// all go that are part of the move and that nobody has open at this moment, also where pods have them. When
+// the move has ended, LVM activates what was moved.
+func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bool, err error) {
+	g, err := p.stored(ctx)
+	if err != nil {
+		return false, nil // LVM says what is wrong
+	}
+	if l, there := g.find(name); !there || !l.has(identity) || !l.locked() {
+		return false, nil
+	}
+	err = p.machine.RemoveMapped(p.mapped(name))
+	if volume.Is(err, volume.InUse) {
+		return true, p.isOpen(name)
+	}
+	if volume.Is(err, volume.NotFound) {
+		err = nil
+	}
+	return true, errors.Join(err, p.mendCutOff(ctx, g)) // what it lay on
+}
+
+func (p *Pool) isOpen(name string) error {
+	return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
+}
+
+// writable says whether somebody has made a thick volume read-only in its metadata (lvchange --permission r). Of a thin one that is
+// what loam itself does (permit). The kind of its error is InUse.
+func (p *Pool) writable(id volume.ID, l lv) error {
+	if p.thin() || !l.is(attrPermission, 'r') {
+		return nil
+	}
+	return volume.Errorf(volume.InUse, "volume %q: logical volume %s/%s is read-only in its metadata, and loam has not made it so: lvchange --permission rw %[2]s/%[3]s, or attach the volume read-only", id, p.config.VolumeGroup, l.name)
+}
+
+// activateArgs begins a command that activates. Only for a merge may LVM leave a process behind, which ends with it: of what is moved
+// (pvmove), each activation would leave one more until the move has ended.
+func activateArgs(merging bool) []string {
+	poll := "n"
+	if merging {
+		poll = "y"
+	}
+	return []string{"lvchange", "--activate", "y", "--ignoreactivationskip", "--poll", poll}
+}
+
+// isMerging reports whether a snapshot is to be merged into a logical volume.
+func (p *Pool) isMerging(ctx context.Context, name string) bool {
+	g, err := p.stored(ctx)
+	if err != nil {
+		return false
+	}
+	l, _ := g.find(name)
+	return l.merging
+}

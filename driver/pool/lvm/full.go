@@ -1,0 +1,106 @@
+package lvm
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// full is the error of a pool that has not as much as is asked. It says how much there is, and what has the rest.
+func (p *Pool) full(g *group, r room, cost int64) error {
+	if r.broken {
+		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
+	}
+	extent := p.unit() / volume.Size(p.shape.data)
+	text := fmt.Sprintf("pool %q is full: %s; %s at most can be made, %s asked", p.name, p.takenBy(g, r), p.bytes(r.largest, extent), p.bytes(cost, extent))
+	if r.trouble != "" {
+		text += "; " + r.trouble
+	}
+	return volume.Errorf(volume.Full, "%s", text)
+}
+
+// takenBy says what has how much of the pool. Of thick volumes that is in bytes on the disks, with all copies.
+func (p *Pool) takenBy(g *group, r room) string {
+	if p.thin() {
+		return p.thinTakenBy(g)
+	}
+	names := map[string]lv{} // of ours
+	for _, l := range g.lvs {
+		if p.ours(l) {
+			names[l.name] = l
+		}
+	}
+	var total, free, volumes, snapshots, others int64
+	for _, d := range g.disks {
+		total, free = total+d.extents, free+d.free
+	}
+	for _, s := range g.segments {
+		n := onDisks(s)
+		l, ours := names[wholeOf(s.lv)]
+		switch {
+		case !ours:
+			others += n
+		case l.isCOW():
+			snapshots += n
+		default:
+			volumes += n
+		}
+	}
+	size := func(extents int64) volume.Size { return volume.Size(extents) * g.extent }
+	text := fmt.Sprintf("volume group %q has %s, of which volumes of the pool take %s, their snapshots %s, other logical volumes %s, and %s are free", g.name, size(total), size(volumes), size(snapshots), size(others), size(free))
+	if r.reserve > 0 {
+		text += fmt.Sprintf("; the pool keeps back %s (reserve)", p.bytes(r.reserve+p.shape.meta, g.extent))
+	}
+	return text
+}
+
+// onDisks counts the extents that a segment takes of disks, and not of other logical volumes.
+func onDisks(s segment) (n int64) {
+	for _, r := range s.ranges {
+		if strings.HasPrefix(r, "/") {
+			n += countExtents([]string{r})
+		}
+	}
+	return n
+}
+
+// wholeOf returns the name of the logical volume that a hidden one is a part of.
+func wholeOf(name string) string {
+	name = strings.Trim(name, "[]")
+	for _, part := range reservedInNames {
+		name, _, _ = strings.Cut(name, part)
+	}
+	return name
+}
+
+func (p *Pool) thinTakenBy(g *group) string {
+	t, _ := g.find(p.config.ThinPool)
+	var ours, others volume.Size
+	for _, l := range g.lvs {
+		switch {
+		case l.pool != t.name:
+		case p.ours(l):
+			ours += l.size
+		default:
+			others += l.size
+		}
+	}
+	promised, mapped := p.promises(g, t)
+	text := fmt.Sprintf("thin pool %s/%s has %s and promises %s, of which volumes and snapshots of the pool have %s, and others %s", g.name, t.name, t.size, min(promised, mapped), ours, others)
+	if mapped < promised {
+		text += fmt.Sprintf("; its metadata can map no more (lvextend --poolmetadatasize), else it would promise %s", promised)
+	}
+	if back := p.config.reserve(t.size); back > 0 {
+		text += fmt.Sprintf("; the pool keeps back %s (reserve)", back)
+	}
+	return text
+}
+
+// reserveTrouble says that a reserve leaves nothing of what the pool has; empty where it does.
+func (p *Pool) reserveTrouble(back, of volume.Size) string {
+	if back == 0 || back < of {
+		return ""
+	}
+	return fmt.Sprintf("the reserve of %s is all of the %s that the pool has: make the reserve smaller, or the pool larger", back, of)
+}
