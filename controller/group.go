@@ -37,7 +37,7 @@ func (s *Server) CreateVolumeGroupSnapshot(ctx context.Context, req *csi.CreateV
 
 // parseGroup reads the request. The group is where its first volume is, and the others must be too.
 func parseGroup(req *csi.CreateVolumeGroupSnapshotRequest) (spec volume.SnapshotSpec, err error) {
-	if err := checkSnapshotRequest(req.GetName(), req.GetParameters()); err != nil {
+	if spec.MaxFreeze, err = parseSnapshotRequest(req.GetName(), req.GetParameters()); err != nil {
 		return spec, err
 	}
 	if len(req.GetSourceVolumeIds()) == 0 {

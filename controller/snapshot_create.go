@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -12,7 +13,8 @@ import (
 // CreateSnapshot takes a snapshot of a volume, in the volume's pool. The volume need not be there any
 // more where the snapshot is: it is the pool that looks, and for the snapshot first.
 func (s *Server) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequest) (*csi.CreateSnapshotResponse, error) {
-	if err := checkSnapshotRequest(req.GetName(), req.GetParameters()); err != nil {
+	maxFreeze, err := parseSnapshotRequest(req.GetName(), req.GetParameters())
+	if err != nil {
 		return nil, err
 	}
 	if err := required("source_volume_id", req.GetSourceVolumeId()); err != nil {
@@ -37,21 +39,21 @@ func (s *Server) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequ
 	if holder != nil {
 		return nil, volume.Errorf(volume.Exists, "snapshot %q exists already, and not of volume %q", s.id(holder, req.GetName()), source)
 	}
-	taken, err := p.CreateSnapshot(ctx, volume.SnapshotSpec{ID: s.id(p, req.GetName()), Volumes: []volume.ID{source}})
+	taken, err := p.CreateSnapshot(ctx, volume.SnapshotSpec{ID: s.id(p, req.GetName()), Volumes: []volume.ID{source}, MaxFreeze: maxFreeze})
 	if err != nil {
 		return nil, err
 	}
 	return &csi.CreateSnapshotResponse{Snapshot: s.snapshot(taken[0])}, nil
 }
 
-// checkSnapshotRequest checks what requests for a snapshot and for a group have in common. The kind of
+// parseSnapshotRequest reads what requests for a snapshot and for a group have in common. The kind of
 // its error is Invalid.
-func checkSnapshotRequest(name string, parameters map[string]string) error {
+func parseSnapshotRequest(name string, parameters map[string]string) (maxFreeze time.Duration, err error) {
 	if err := volume.CheckRequestName(name); err != nil {
-		return err
+		return 0, err
 	}
 	if err := checkMap("parameters", parameters); err != nil {
-		return err
+		return 0, err
 	}
 	return volume.ParseSnapshotParameters(parameters)
 }

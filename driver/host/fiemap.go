@@ -39,6 +39,14 @@ const (
 // Extents calls visit with each extent of the file at path that has blocks, those that are allocated
 // and not written to included.
 func Extents(path string, visit func(Extent)) error {
+	return ExtentsUntil(path, func(e Extent) bool {
+		visit(e)
+		return true
+	})
+}
+
+// ExtentsUntil is Extents that ends where visit returns false.
+func ExtentsUntil(path string, visit func(Extent) bool) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return failed("open", path, err)
@@ -57,8 +65,8 @@ func Extents(path string, visit func(Extent)) error {
 			return volume.Errorf(volume.Internal, "read the extents of %q: the kernel answered %d of at most %d", path, request.mapped, fiemapExtents)
 		}
 		for _, e := range request.extents[:request.mapped] {
-			if e.flags&fiemapNoLocation == 0 {
-				visit(Extent{Logical: e.logical, Physical: e.physical, Bytes: e.length, Written: e.flags&fiemapUnwritten == 0})
+			if e.flags&fiemapNoLocation == 0 && !visit(Extent{Logical: e.logical, Physical: e.physical, Bytes: e.length, Written: e.flags&fiemapUnwritten == 0}) {
+				return nil
 			}
 			start = e.logical + e.length
 			if e.flags&fiemapLast != 0 {

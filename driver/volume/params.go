@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Keys of a StorageClass's parameters and of an inline volume's attributes.
@@ -12,6 +13,7 @@ const (
 	KeyMkfsOptions = "mkfsOptions"            // further options for mkfs, as far as mkfs.go allows them
 	KeyAllowBlock  = "allowBlockAsFilesystem" // "true": a volume that was used as a block device may be mounted
 	KeySize        = "size"                   // of an inline ephemeral volume; DefaultSize where absent
+	KeyMaxFreeze   = "maxFreeze"              // of a VolumeSnapshotClass or VolumeGroupSnapshotClass: a duration, such as "30s"
 )
 
 // reserved is the prefix of keys that Kubernetes and its sidecars add.
@@ -100,18 +102,27 @@ func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 	return p, c, nil
 }
 
-// ParseSnapshotParameters checks the parameters of CreateSnapshot and CreateVolumeGroupSnapshot:
+// longestFreeze is the most that maxFreeze can be: a database whose writes wait for longer is down.
+const longestFreeze = time.Hour
+
+// ParseSnapshotParameters reads the parameters of CreateSnapshot and CreateVolumeGroupSnapshot: how long file systems may be
+// frozen, 0 where that is not said. Beside it there may be
 // only what the external-snapshotter itself adds, and a deletion policy, which is a field of the class, but stands among
 // the parameters as well where Kubernetes' own tests make one for groups; it is the orchestrator's matter in
 // both places. The kind of its error is Invalid.
-func ParseSnapshotParameters(raw map[string]string) error {
+func ParseSnapshotParameters(raw map[string]string) (maxFreeze time.Duration, err error) {
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		policy := key == "deletionPolicy" && (raw[key] == "Delete" || raw[key] == "Retain")
-		if !policy && !slices.Contains(snapshotKeys, key) {
-			return unknownKey(key)
+		switch {
+		case key == KeyMaxFreeze:
+			if maxFreeze, err = time.ParseDuration(raw[key]); err != nil || maxFreeze <= 0 || maxFreeze > longestFreeze {
+				return 0, Errorf(Invalid, "parameter %s is %q, and not a duration of more than 0 and at most %s, such as \"30s\"", KeyMaxFreeze, raw[key], longestFreeze)
+			}
+		case !policy && !slices.Contains(snapshotKeys, key):
+			return 0, unknownKey(key)
 		}
 	}
-	return nil
+	return maxFreeze, nil
 }
 
 // ParseMutableParameters checks the mutable parameters of CreateVolume. There are none yet, so any

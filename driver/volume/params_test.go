@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -48,10 +49,18 @@ func TestWhatIsNoParameterIsRefusedByName(t *testing.T) {
 	if err := volume.ParseMutableParameters(map[string]string{"iops": "1"}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "iops") {
 		t.Errorf("ParseMutableParameters = %v", err)
 	}
-	if err := volume.ParseSnapshotParameters(map[string]string{"csi.storage.k8s.io/volumesnapshot/name": "s", "deletionPolicy": "Delete"}); err != nil {
+	if _, err := volume.ParseSnapshotParameters(map[string]string{"csi.storage.k8s.io/volumesnapshot/name": "s", "deletionPolicy": "Delete"}); err != nil {
 		t.Errorf("ParseSnapshotParameters = %v", err)
 	}
-	if err := volume.ParseSnapshotParameters(map[string]string{"pool": "s"}); !volume.Is(err, volume.Invalid) {
+	if freeze, err := volume.ParseSnapshotParameters(map[string]string{"maxFreeze": "1m30s"}); err != nil || freeze != 90*time.Second {
+		t.Errorf("ParseSnapshotParameters = %s, %v", freeze, err)
+	}
+	for _, bad := range []string{"", "30", "-1s", "0s", "2h", "long"} {
+		if _, err := volume.ParseSnapshotParameters(map[string]string{"maxFreeze": bad}); !volume.Is(err, volume.Invalid) || !strings.Contains(err.Error(), "maxFreeze") {
+			t.Errorf("ParseSnapshotParameters with maxFreeze %q = %v", bad, err)
+		}
+	}
+	if _, err := volume.ParseSnapshotParameters(map[string]string{"pool": "s"}); !volume.Is(err, volume.Invalid) {
 		t.Errorf("ParseSnapshotParameters = %v", err)
 	}
 }

@@ -11,6 +11,9 @@ type SnapshotSpec struct {
 	ID      ID   // of the snapshot, or of the group
 	Group   bool // ID names a group; its members are named by MemberName
 	Volumes []ID // what to take; exactly one without Group
+
+	// MaxFreeze is how long the file systems of the volumes may be frozen for it; 0 for what the pool takes by itself.
+	MaxFreeze time.Duration
 }
 
 // Members returns the ID of each snapshot that the spec asks for, in the order of Volumes.

@@ -33,12 +33,13 @@ func main() {
 	only := flag.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ","))
 	rounds := flag.Int("rounds", 15, "how often each pair is measured")
 	fioTime := flag.Duration("fio", 4*time.Second, "how long each fio run takes")
+	extents := flag.Int("extents", 1_300_000, "in how many pieces the image is that extents makes")
 	lvmPools := flag.Bool("lvm", false, "measure LVM pools on the blank disks that LOAM_TEST_DISKS names, and no others")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	table := &table{}
-	how := settings{rounds: *rounds, fioTime: *fioTime}
+	how := settings{rounds: *rounds, fioTime: *fioTime, extents: *extents}
 	var err error
 	if *lvmPools {
 		err = runLVM(ctx, how, table.print)
@@ -58,6 +59,7 @@ func main() {
 type settings struct {
 	rounds  int
 	fioTime time.Duration
+	extents int
 }
 
 // measurements are the parts of the table, each with rows of its own.
@@ -65,7 +67,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"extents", manyExtents}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {

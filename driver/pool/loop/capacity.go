@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -17,9 +18,10 @@ const (
 	treeShare     = 400 // one byte of tree for so many of image
 )
 
-// Status measures the pool. It waits for nobody.
+// Status measures the pool. It waits for nobody. Where going through all extents would take long, what it says to be free is what
+// there is at least.
 func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
-	m, err := p.measure()
+	m, err := p.room()
 	if err != nil {
 		return volume.PoolStatus{}, p.cause(err)
 	}
@@ -28,9 +30,13 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 		Pool: p.name, TotalBytes: max((m.total-statusBytes)/(treeShare+1)*treeShare, free), FreeBytes: free, LeastBytes: unit, BlockBytes: volume.DefaultBlockBytes,
 		LargestBytes: free / unit * unit, Healthy: true,
 	}
-	if m.free < 0 {
+	switch {
+	case m.reserved >= m.size:
 		s.Healthy = false
-		s.Message = "volumes and snapshots may come to need " + (-m.free).String() + " more than the file system has: remove some, or what else is in it"
+		s.Message = fmt.Sprintf("reserve keeps back %s, and the file system has %s: nothing can be made in it", m.reserved, m.size)
+	case m.free < 0 && m.exact:
+		s.Healthy = false
+		s.Message = fmt.Sprintf("volumes and snapshots may come to need %s more than the file system has%s: remove some, or what else is in it", -m.free, m.kept())
 	}
 	why, err := p.ailing()
 	if err != nil {
@@ -57,7 +63,7 @@ func (p *Pool) take(bytes volume.Size, allocate func() error) error {
 	if err := p.isFree(bytes); err != nil {
 		return err
 	}
-	return wrap(p.name, allocate())
+	return p.noSpace(allocate())
 }
 
 // takeFor is take for the image that is made in dir. Until letGo it is counted with all that m says.
@@ -80,9 +86,9 @@ func (p *Pool) takeForCopy(dir string, m making) error {
 
 // checkOwed says whether the pool can still give all that it has promised. The kind of its error is Full.
 func (p *Pool) checkOwed() error {
-	m, err := p.measure()
+	m, err := p.measureFor(func(m measured) bool { return m.free >= 0 })
 	if err == nil && m.free < 0 {
-		err = volume.Errorf(volume.Full, "more was written meanwhile than there is room for beside a snapshot: %s are lacking", -m.free)
+		err = volume.Errorf(volume.Full, "more was written meanwhile than there is room for beside a snapshot: %s are lacking; %s", -m.free, m.taken())
 	}
 	if err != nil {
 		return p.cause(err)
@@ -90,16 +96,47 @@ func (p *Pool) checkOwed() error {
 	return nil
 }
 
-// isFree says whether so many bytes can be given out.
+// isFree says whether so many bytes can be given out. The kind of its error is Full.
 func (p *Pool) isFree(bytes volume.Size) error {
-	m, err := p.measure()
+	fits := func(m measured) bool {
+		free := m.usable()
+		return bytes <= free && bytes+bytes/treeShare <= free
+	}
+	m, err := p.measureFor(fits)
 	if err != nil {
 		return p.cause(err)
 	}
-	if free := m.free - m.need/treeShare - metadataBytes; bytes > free || bytes+bytes/treeShare > free {
-		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked", p.name, max(free, 0), bytes)
+	if !fits(m) {
+		return volume.Errorf(volume.Full, "pool %q has %s free, %s asked: %s", p.name, max(m.usable(), 0), bytes, m.taken())
 	}
 	return nil
+}
+
+// usable returns what can be given out besides what the file system itself comes to need.
+func (m measured) usable() volume.Size { return m.free - m.need/treeShare - metadataBytes }
+
+// taken says what the room of a pool goes to.
+func (m measured) taken() string {
+	return fmt.Sprintf("of the %s that it can give out, %s are promised to its volumes and snapshots%s", max(m.total, 0), m.need, m.kept())
+}
+
+// kept says what the reserve keeps back, if it does.
+func (m measured) kept() string {
+	if m.reserved == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", beside the %s of its %s that reserve keeps back", m.reserved, m.size)
+}
+
+// noSpace names the pool in an error, and says how much its file system has left where that was too little for what the
+// figures had said to be there.
+func (p *Pool) noSpace(err error) error {
+	if volume.Is(err, volume.Full) {
+		if usage, usageErr := p.machine.Usage(p.root); usageErr == nil {
+			err = volume.Errorf(volume.Full, "%w: %s of %s are left in the file system", err, volume.Size(usage.AvailableBytes), volume.Size(usage.TotalBytes))
+		}
+	}
+	return wrap(p.name, err)
 }
 
 // letGo ends the counting of what is made in dir or below it. If it succeeded it has been counted

@@ -130,7 +130,7 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 		return err
 	}
 	if err := p.allocate(image, 0, size); err != nil {
-		return err
+		return p.noSpace(err)
 	}
 	var marks []string
 	if source.mark == volume.Block {
@@ -144,9 +144,17 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 func (p *Pool) copyImage(ctx context.Context, image *os.File, source origin) error {
 	copyAll := func(beat func() error) error { return p.copyFile(ctx, image, source.image, beat) }
 	if source.of == nil {
-		return copyAll(func() error { return nil })
+		return copyAll(nil)
 	}
-	return p.atOneInstant(ctx, []volume.ID{source.of.ID}, copyAll)
+	limits := p.limitsFor(0)
+	_, extents, err := writtenIn(source.image)
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	if err := p.rehearse(ctx, image, source.of.ID, extents, limits); err != nil {
+		return err
+	}
+	return p.atOneInstant(ctx, []volume.ID{source.of.ID}, limits, copyAll)
 }
 
 // allocate makes the file size bytes large, where the volume is to have all its space with blocks

@@ -40,6 +40,7 @@ func (p *Pool) remove(temporary, dir string) error {
 	if err != nil {
 		return wrap(p.name, err)
 	}
+	p.forget(dir)
 	if err := host.SyncDirectory(filepath.Dir(dir)); err != nil {
 		return wrap(p.name, err) // it may come back when the power goes, and must then be whole
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
+
+	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -12,8 +15,8 @@ import (
 // atOneInstant calls capture while the given volumes do not change. Those that are mounted are frozen
 // meanwhile. One that is attached and not mounted cannot be held: its device is synced, and where
 // capture is more than one step of the kernel's, it is seen to that nobody wrote in between. Busy if
-// somebody did, or if a file system is frozen by somebody else.
-func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, capture func(beat func() error) error) (err error) {
+// somebody did. While something is frozen, capture calls beat each few moments and ends with its error; else beat is nil.
+func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, l *limits, capture func(beat func() error) error) (err error) {
 	p.instant.Lock()
 	defer p.instant.Unlock()
 	mounted, bare, err := p.inUse(ctx, ids)
@@ -29,23 +32,37 @@ func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, capture func(b
 	if err != nil {
 		return err
 	}
-	beat := func() error { return nil }
-	thaw := beat
 	if len(mounted) > 0 {
-		frozen, err := host.Freeze(ctx, mounted)
-		if err != nil {
-			return wrap(p.name, err)
-		}
-		beat, thaw = frozen.Beat, frozen.Thaw
+		err = p.frozen(ctx, mounted, l, capture)
+	} else {
+		err = capture(nil)
 	}
-	err = capture(beat)
-	if err := errors.Join(err, thaw()); err != nil {
+	if err != nil {
 		return err
 	}
 	if !p.reflinks || len(ids) > 1 {
 		return p.unwritten(bare, before)
 	}
 	return nil
+}
+
+// frozen calls capture while the file systems at the mount points are frozen, and says in the log for how long that was. The
+// kind of its error is InUse where it would have been for longer than it may be.
+func (p *Pool) frozen(ctx context.Context, mountPoints []string, l *limits, capture func(beat func() error) error) error {
+	frozen, err := host.Freeze(ctx, mountPoints)
+	if err != nil {
+		return wrap(p.name, err)
+	}
+	start := time.Now()
+	err = capture(func() error {
+		if l.freeze > 0 && time.Since(start) > l.freeze {
+			return volume.Errorf(volume.InUse, "pool %q: the copy took longer than the %s for which file systems may be frozen, and was given up: allow more with the parameter %s of the VolumeSnapshotClass, or end the pods that use the volumes for as long", p.name, l.freeze, volume.KeyMaxFreeze)
+		}
+		return frozen.Beat()
+	})
+	err = errors.Join(err, frozen.Thaw())
+	klog.FromContext(ctx).Info("file systems were frozen for a copy", "pool", p.name, "mountPoints", mountPoints, "seconds", time.Since(start).Seconds())
+	return err
 }
 
 // inUse returns a mount point of each volume that is mounted, and each volume that is attached only.
@@ -135,16 +152,22 @@ func (p *Pool) thawAll(ctx context.Context) error {
 }
 
 // copyFile makes image hold the bytes of the file at path: by sharing its blocks, or by copying what
-// is not a hole.
+// is not a hole. Without beat blocks are shared in one step of the kernel's, else in pieces.
 func (p *Pool) copyFile(ctx context.Context, image *os.File, path string, beat func() error) error {
 	from, err := os.Open(path)
 	if err != nil {
 		return wrap(p.name, err)
 	}
 	defer from.Close() //nolint:errcheck // only read
-	shared, err := host.Reflink(image, from)
+	shared := false
+	if beat == nil {
+		shared, err = host.Reflink(image, from)
+		beat = func() error { return nil }
+	} else {
+		shared, err = host.ReflinkInPieces(image, from, beat)
+	}
 	if err != nil || shared {
-		return wrap(p.name, err)
+		return p.noSpace(err)
 	}
 	info, err := from.Stat()
 	if err != nil {
@@ -153,7 +176,7 @@ func (p *Pool) copyFile(ctx context.Context, image *os.File, path string, beat f
 	if err := host.SetSize(image, volume.Size(info.Size())); err != nil {
 		return wrap(p.name, err)
 	}
-	return wrap(p.name, host.CopySparse(ctx, image, from, beat))
+	return p.noSpace(host.CopySparse(ctx, image, from, beat))
 }
 
 // canReflink tries it.

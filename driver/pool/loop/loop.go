@@ -52,9 +52,16 @@ type Pool struct {
 	freesLate bool // space is given back only by host.SyncFilesystem
 
 	space  sync.Mutex        // held while space is looked for and taken, never by who only looks
-	state  sync.Mutex        // of the two below
+	state  sync.Mutex        // of those below
 	making map[string]making // what is being made, by its directory
 	shares bool              // false only while no two images can share a block
+
+	surveyed  *survey // nil until there was one; replaced, never changed
+	surveying bool    // one is at work for surveyLater
+	removed   int     // counts directories that were removed
+	surveys   sync.WaitGroup
+	closing   context.Context // ends surveys
+	closeNow  context.CancelFunc
 
 	instant sync.Mutex // held while volumes are frozen and copied
 }
@@ -143,7 +150,9 @@ func Inspect(_ context.Context, name, node string, c Config, machine *host.Host)
 }
 
 func newPool(name, node string, c Config, machine *host.Host) *Pool {
-	return &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
+	p := &Pool{name: name, node: node, config: c, machine: machine, root: c.Directory, making: map[string]making{}, shares: true}
+	p.closing, p.closeNow = context.WithCancel(context.Background())
+	return p
 }
 
 // Name returns the pool's name.
@@ -152,6 +161,8 @@ func (p *Pool) Name() string { return p.name }
 // Close lets another process open the pool, and unmounts its own file system unless a volume in it is
 // attached.
 func (p *Pool) Close() error {
+	p.closeNow()
+	p.surveys.Wait()
 	var errs []error
 	if p.own != nil {
 		errs = append(errs, p.own.close())

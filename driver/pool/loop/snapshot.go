@@ -63,6 +63,8 @@ type member struct {
 	volume volume.Volume
 	dir    string // where its image and record go
 	image  *os.File
+
+	extents int // that are written in its volume
 }
 
 // capture makes all that belongs to a snapshot or group in dir.
@@ -88,7 +90,13 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	if err := p.takeMembers(members); err != nil {
 		return err
 	}
-	err = p.atOneInstant(ctx, spec.Volumes, func(beat func() error) error { return p.copyMembers(ctx, members, beat) })
+	limits := p.limitsFor(spec.MaxFreeze)
+	for _, m := range members {
+		if err := p.rehearse(ctx, m.image, m.volume.ID, m.extents, limits); err != nil {
+			return err
+		}
+	}
+	err = p.atOneInstant(ctx, spec.Volumes, limits, func(beat func() error) error { return p.copyMembers(ctx, members, beat) })
 	if err != nil {
 		return err
 	}
@@ -111,16 +119,12 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 // takeMembers takes the space that the copies may come to need: what is written in the volumes now. That
 // takes a while, so it comes before they are frozen; checkOwed has the last word.
 func (p *Pool) takeMembers(members []member) error {
-	for _, m := range members {
-		var written volume.Size
-		err := host.Extents(p.imageOf(m), func(e host.Extent) {
-			if e.Written {
-				written += volume.Size(e.Bytes)
-			}
-		})
+	for i, m := range members {
+		written, extents, err := writtenIn(p.imageOf(m))
 		if err != nil {
 			return wrap(p.name, err)
 		}
+		members[i].extents = extents
 		if err := p.takeForCopy(m.dir, making{bytes: written, snapshot: true}); err != nil {
 			return err
 		}
@@ -130,7 +134,7 @@ func (p *Pool) takeMembers(members []member) error {
 
 func (p *Pool) copyMembers(ctx context.Context, members []member, beat func() error) error {
 	for _, m := range members {
-		if err := errors.Join(beat(), p.copyFile(ctx, m.image, p.imageOf(m), beat)); err != nil {
+		if err := p.copyFile(ctx, m.image, p.imageOf(m), beat); err != nil {
 			return err
 		}
 	}
