@@ -65,9 +65,7 @@ func claim(path string) (*socket, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, volume.Errorf(volume.Invalid, "socket %q: %w", path, err)
 	}
-	if err := checkDirectory(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
+	warnOfDirectory(filepath.Dir(path))
 	unlock, err := lockDirectory(filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -120,21 +118,12 @@ func removeStale(path string) error {
 	return nil
 }
 
-// checkDirectory refuses a directory of the socket in which anybody may put another one in its place. The kind of its error
-// is Invalid. One with the sticky bit, as /tmp, lets others make a socket only before loam does, and is warned of.
-func checkDirectory(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return volume.Errorf(volume.Invalid, "directory of the socket: %w", err)
+// warnOfDirectory says in the log that anybody may write to the directory of the socket. It is not refused: an emptyDir of a
+// pod is such a directory, which nobody but the pod can reach.
+func warnOfDirectory(path string) {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o002 != 0 {
+		klog.Background().Info("whoever reaches the directory of the socket may put another socket in its place: outside of a pod, take away the right to write to it (chmod o-w)", "directory", path)
 	}
-	switch {
-	case info.Mode().Perm()&0o002 == 0:
-	case info.Mode()&fs.ModeSticky != 0:
-		klog.Background().Info("anybody may write to the directory of the socket, and keep loam from starting with a socket of the same name", "directory", path)
-	default:
-		return volume.Errorf(volume.Invalid, "anybody may write to directory %q of the socket, and put another socket in its place: chmod o-w, or choose another directory", path)
-	}
-	return nil
 }
 
 // lockPatience is how long lockDirectory waits. A loam has the lock for milliseconds.
