@@ -68,7 +68,9 @@ func movedIn(g *group, name string) bool {
 }
 
 // isPartOf reports whether a hidden logical volume is a part of the one with that name.
-func isPartOf(l lv, name string) bool { return strings.HasPrefix(l.name, "[") && wholeOf(l.name) == name }
+func isPartOf(l lv, name string) bool {
+	return strings.HasPrefix(l.name, "[") && wholeOf(l.name) == name
+}
 
 func (p *Pool) moving(g *group, name string) error {
 	move := "pvmove"
