@@ -46,16 +46,22 @@ func contentSource(source *volume.Source) *csi.VolumeContentSource {
 	}
 }
 
+// unknownVolume is what a snapshot was taken of whose record is lost: the specification requires a text, and this one is no handle.
+const unknownVolume = "unknown"
+
 // snapshot returns sn as CSI describes it. A pool answers only when the snapshot is taken, so it can
-// always be used.
+// always be used, unless it is damaged.
 func (s *Server) snapshot(sn volume.Snapshot) *csi.Snapshot {
 	answer := &csi.Snapshot{
 		SnapshotId:         sn.ID.String(),
 		SourceVolumeId:     sn.Volume.String(),
 		SizeBytes:          int64(sn.Size),
 		CreationTime:       timestamppb.New(sn.Created),
-		ReadyToUse:         true,
+		ReadyToUse:         sn.Damage == "",
 		AccessibleTopology: s.accessible(),
+	}
+	if sn.Volume == (volume.ID{}) {
+		answer.SourceVolumeId = unknownVolume
 	}
 	if group, ok := sn.GroupID(); ok {
 		answer.GroupSnapshotId = group.String()

@@ -108,6 +108,11 @@ func (s *Server) GetVolumeGroupSnapshot(ctx context.Context, req *csi.GetVolumeG
 	if err := checkMembers(id, has, req.GetSnapshotIds()); err != nil {
 		return nil, err
 	}
+	for _, sn := range has {
+		if err := sn.Intact(); err != nil {
+			return nil, err
+		}
+	}
 	return &csi.GetVolumeGroupSnapshotResponse{GroupSnapshot: s.group(id, has)}, nil
 }
 

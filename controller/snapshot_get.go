@@ -14,6 +14,9 @@ func (s *Server) GetSnapshot(ctx context.Context, req *csi.GetSnapshotRequest) (
 		return nil, err
 	}
 	sn, err := s.findSnapshot(ctx, req.GetSnapshotId())
+	if err == nil {
+		err = sn.Intact()
+	}
 	if err != nil {
 		return nil, err
 	}

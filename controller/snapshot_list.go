@@ -50,6 +50,9 @@ func (s *Server) oneSnapshot(ctx context.Context, handle, source string) ([]volu
 	if volume.Is(err, volume.NotFound) {
 		return nil, nil
 	}
+	if err == nil {
+		err = sn.Intact()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,9 @@ func checkComplete(capabilities []*csi.VolumeCapability) error {
 
 // serves says why v cannot be what the request describes.
 func serves(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
+	if err := v.Intact(); err != nil {
+		return err
+	}
 	accesses, err := capability.ParseAll(req.GetVolumeCapabilities())
 	if err != nil {
 		return err

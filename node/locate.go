@@ -19,7 +19,7 @@ func (s *Server) usedAt(v volume.Volume, w view, path string) (use, error) {
 		return use{}, err
 	case !v.Attached():
 		return use{}, missing
-	case v.Fault != "":
+	case v.Fault != "": // a volume whose record alone is damaged is used as before
 		return use{}, volume.Errorf(volume.NotFound, "%w: %w", missing, v.Usable())
 	}
 	u, mounted, err := w.here(path)

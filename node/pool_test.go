@@ -12,6 +12,7 @@ import (
 type watchedPool struct {
 	*memory.Pool
 	machine *machine
+	fails   error                // what Get and Create answer; nil: what they do
 	seen    func(*volume.Volume) // changes what Get answers, as somebody who is at the devices does; or nil
 }
 
@@ -26,6 +27,9 @@ func (p *watchedPool) step(method string, do func() error) error {
 }
 
 func (p *watchedPool) Get(ctx context.Context, id volume.ID) (v volume.Volume, err error) {
+	if p.fails != nil {
+		return v, p.fails
+	}
 	err = p.step("Get", func() error { v, err = p.Pool.Get(ctx, id); return err })
 	if p.seen != nil {
 		p.seen(&v)
@@ -34,6 +38,9 @@ func (p *watchedPool) Get(ctx context.Context, id volume.ID) (v volume.Volume, e
 }
 
 func (p *watchedPool) Create(ctx context.Context, spec volume.Spec) (v volume.Volume, err error) {
+	if p.fails != nil {
+		return v, p.fails
+	}
 	err = p.step("Create", func() error { v, err = p.Pool.Create(ctx, spec); return err })
 	return v, err
 }

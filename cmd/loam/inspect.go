@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,6 +97,14 @@ func (l look[Row]) printTable(out io.Writer, rows []Row) error {
 	}
 	_, err := fmt.Fprintln(table, strings.Join(lines, "\n"))
 	return errors.Join(err, table.Flush())
+}
+
+// when says when something was made; nothing where that is not known.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // columns makes a line of a table. An empty column is a dash, so that columns can be counted.

@@ -25,23 +25,24 @@ type volumeRow struct {
 	Ephemeral  bool              `json:"ephemeral,omitempty"`
 	Created    time.Time         `json:"created"`
 	BlockBytes volume.Size       `json:"blockBytes,omitempty"` // of a logical block of its device; 0: not recorded
+	Damage     string            `json:"damage,omitempty"`     // what of its record is lost or damaged
 }
 
 func volumesCommand() *cobra.Command {
 	return look[volumeRow]{
 		use: "volumes", short: "Show the volumes on this machine",
-		header: "HANDLE\tSIZE\tFILE SYSTEM\tMARK\tDEVICE\tCLAIM\tCREATED",
+		header: "HANDLE\tSIZE\tFILE SYSTEM\tMARK\tDEVICE\tCLAIM\tCREATED\tDAMAGE",
 		rows: func(ctx context.Context, p pool.Pool) ([]volumeRow, error) {
 			volumes, err := p.List(ctx, "", 0)
 			rows := make([]volumeRow, len(volumes))
 			for i, v := range volumes {
-				rows[i] = volumeRow{v.ID, v.Size, v.FSType, v.Mark, v.Device, v.ReadOnly, v.Source, v.Parameters, v.Claim, v.Ephemeral, v.Created, v.BlockBytes}
+				rows[i] = volumeRow{v.ID, v.Size, v.FSType, v.Mark, v.Device, v.ReadOnly, v.Source, v.Parameters, v.Claim, v.Ephemeral, v.Created, v.BlockBytes, v.Damage}
 			}
 			return rows, err
 		},
 		line: func(r volumeRow) string {
 			claim := strings.Trim(r.Claim.Namespace+"/"+r.Claim.Name, "/")
-			return columns(r.Handle, r.SizeBytes, r.FSType, r.Mark, r.Device, claim, r.Created.Local().Format(time.DateTime))
+			return columns(r.Handle, r.SizeBytes, r.FSType, r.Mark, r.Device, claim, when(r.Created), r.Damage)
 		},
 	}.command()
 }

@@ -21,6 +21,9 @@ import (
 //   - Errors have a volume.Kind and name the pool or the volume. An ID that is not there is NotFound.
 //   - While the pool itself cannot be read, each call is Unavailable and names it: what is in it is neither there nor gone.
 //   - An ID whose Node or Pool is not the pool's own is NotFound.
+//   - What is there and whose record is lost or damaged, or which lacks another part, hides nothing else and is not hidden:
+//     Get and the lists return it with what is known and its Damage, never as one to format, Status is not healthy and names it, and its name is
+//     not free. Nothing is made, copied, changed or deleted of it (InUse), but Detach takes its device away.
 //   - The context ends waiting, never a change half way.
 type Pool interface {
 	// Name returns the pool's name in its configuration, which is the Pool of its IDs.
@@ -32,7 +35,7 @@ type Pool interface {
 
 	// List returns the volumes in the order of their names, beginning behind the name after (from
 	// the first where it is empty) and at most limit of them (all where it is 0). What belongs to
-	// somebody else, or is half made, is not listed.
+	// somebody else, or is half made, is not listed. A list is whole, or an error.
 	List(ctx context.Context, after string, limit int) ([]volume.Volume, error)
 
 	// Get returns the volume, NotFound if there is none.

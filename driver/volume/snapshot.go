@@ -67,6 +67,16 @@ type Snapshot struct {
 	Mark    Mark   // that a volume restored from it is born with: Block where the volume had it, else Used
 
 	BlockBytes Size // logical block size of the volume in bytes, which a copy has too; 0: not recorded
+
+	Damage string // as that of a volume; Volume may then be the zero ID
+}
+
+// Intact says whether all that its pool keeps of the snapshot is there, as Volume.Intact does.
+func (s Snapshot) Intact() error {
+	if s.Damage == "" {
+		return nil
+	}
+	return Errorf(InUse, "snapshot %s is damaged, and nothing is done with it: %s", quoted(s.ID), s.Damage)
 }
 
 // GroupID returns the ID of the group that the snapshot belongs to, and whether there is one.
@@ -75,13 +85,16 @@ func (s Snapshot) GroupID() (ID, bool) {
 }
 
 // FitsSpec says whether the snapshots that exist under spec's name are those that it asks for. The
-// kind of its error is Exists, and the message names the first difference.
+// kind of its error is Exists, and the message names the first difference; InUse where one is damaged.
 func FitsSpec(existing []Snapshot, spec SnapshotSpec) error {
 	what := "snapshot"
 	if spec.Group {
 		what = "group snapshot"
 	}
 	for _, s := range existing {
+		if err := s.Intact(); err != nil {
+			return err
+		}
 		if (s.Group != "") != spec.Group {
 			return Errorf(Exists, "%s %s: the name belongs to a member of group %q", what, quoted(spec.ID), s.Group)
 		}

@@ -78,13 +78,38 @@ type Volume struct {
 
 	Others []string // paths of further block devices of the same bytes, which somebody else has made
 	Fault  string   // how Device is not as its pool makes it; empty: it is
+	Damage string   // what of the volume or its record is lost or damaged, and what to do; empty: nothing. The rest is what is known
+}
+
+// Damaged returns v as one that is damaged, if says is not empty. Nobody can tell then whether it holds data, so it is none to
+// format.
+func (v Volume) Damaged(says string) Volume {
+	if says == "" {
+		return v
+	}
+	if v.Damage = says; v.Mark != Block {
+		v.Mark = Used
+	}
+	return v
+}
+
+// Intact says whether all that its pool keeps of the volume is there. With one that is damaged nothing is done, but to take its
+// device away: what it is, and whether it holds data, cannot be told. The kind of its error is InUse.
+func (v Volume) Intact() error {
+	if v.Damage == "" {
+		return nil
+	}
+	return Errorf(InUse, "volume %s is damaged, and nothing is done with it: %s", quoted(v.ID), v.Damage)
 }
 
 // Usable says whether the volume may be handed out, or written to by its pool. Two devices of the same bytes know
 // nothing of what is written through the other, so a file system that is mounted of one of them is lost when it
-// is of the other too; and a device that was changed may show other bytes. The kind of its error is InUse.
+// is of the other too; and a device that was changed may show other bytes. Nor is one usable that is
+// damaged. The kind of its error is InUse.
 func (v Volume) Usable() error {
 	switch {
+	case v.Damage != "":
+		return v.Intact()
 	case v.Fault != "":
 		return Errorf(InUse, "volume %s is attached as %s, but %s: end what uses it, and detach it", quoted(v.ID), v.Device, v.Fault)
 	case len(v.Others) > 0:
@@ -135,12 +160,14 @@ func (v Volume) Grown(r Range, unit Size) (Size, error) {
 }
 
 // Fits says whether v is what spec asks for, so that making it again may answer with it. The kind of
-// its error is Exists, and the message names the first difference.
+// its error is Exists, and the message names the first difference; InUse where v is damaged.
 func (v Volume) Fits(spec Spec) error {
 	differs := func(what string, has, asked any) error {
 		return Errorf(Exists, "volume %s exists already with %s %v, not %v", quoted(v.ID), what, has, asked)
 	}
 	switch {
+	case v.Damage != "":
+		return v.Intact()
 	case !spec.Size.Holds(v.Size):
 		return Errorf(Exists, "volume %s exists already with %d bytes, which is not between %d and %d",
 			quoted(v.ID), v.Size, spec.Size.RequiredBytes, spec.Size.LimitBytes)

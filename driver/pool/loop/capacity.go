@@ -38,6 +38,11 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 		s.Healthy = false
 		s.Message = fmt.Sprintf("volumes and snapshots may come to need %s more than the file system has%s: remove some, or what else is in it", -m.free, m.kept())
 	}
+	if says, err := p.damageNow(); err != nil {
+		return volume.PoolStatus{}, p.cause(err)
+	} else if says != "" && s.Healthy { // and what is free can be had
+		s.Healthy, s.Message = false, says
+	}
 	why, err := p.ailing()
 	if err != nil {
 		return volume.PoolStatus{}, p.cause(err)

@@ -89,9 +89,15 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		return origin{}, nil
 	case spec.Source.Kind == volume.FromSnapshot:
 		s, dir, err := p.readSnapshot(spec.Source.ID)
+		if err == nil {
+			err = s.Intact()
+		}
 		return origin{image: filepath.Join(dir, imageName), size: s.Size, block: s.BlockBytes, mark: s.Mark}, err
 	default:
 		v, _, err := p.read(spec.Source.ID)
+		if err == nil {
+			err = v.Intact()
+		}
 		return origin{image: p.imagePath(v.ID.Name), size: v.Size, block: v.BlockBytes, mark: v.Mark.OfCopy(), of: &v}, err
 	}
 }

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host/hosttest"
@@ -60,14 +61,17 @@ func TestADamagedVolumeHidesNoOther(t *testing.T) {
 	}
 	p = open(t, c)
 	t.Cleanup(func() { closeAll(t, p) })
-	if v, err := p.List(t.Context(), "", 0); err != nil || len(v) != 1 || v[0].ID != id("good") {
+	if s, err := p.Status(t.Context()); err != nil || s.Healthy || !strings.Contains(s.Message, "n1/fast/damaged") {
+		t.Errorf("Status, before anything was read: %+v, %v", s, err)
+	}
+	if v, err := p.List(t.Context(), "", 0); err != nil || len(v) != 2 || v[0].ID != id("damaged") || v[1].ID != id("good") {
 		t.Errorf("List answered %v, %v", v, err)
 	}
 	if s, err := p.ListSnapshots(t.Context(), "", 0); err != nil || len(s) != 0 {
 		t.Errorf("ListSnapshots answered %v, %v", s, err)
 	}
-	if _, err := p.Get(t.Context(), id("damaged")); !volume.Is(err, volume.Internal) {
-		t.Errorf("Get of the damaged volume: %v", err)
+	if v, err := p.Get(t.Context(), id("damaged")); err != nil || !strings.Contains(v.Damage, "version 99") || v.Size != 8*volume.MiB {
+		t.Errorf("Get of the damaged volume: %+v, %v", v, err)
 	}
 	if _, err := p.Get(t.Context(), id("stray")); !volume.Is(err, volume.NotFound) {
 		t.Errorf("Get of a stray directory: %v", err)

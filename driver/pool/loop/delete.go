@@ -20,6 +20,9 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if err != nil {
 		return err
 	}
+	if err := v.Intact(); err != nil {
+		return err
+	}
 	if v.Attached() {
 		return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, v.Device)
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"k8s.io/klog/v2"
-
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -50,10 +48,6 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		if volume.Is(err, volume.NotFound) {
 			continue // deleted meanwhile, or something of somebody else's
 		}
-		if volume.Is(err, volume.Internal) && !cannotRead(err) { // one that is damaged must not hide all the others
-			klog.FromContext(ctx).Error(err, "a volume is not listed")
-			continue
-		}
 		if err != nil {
 			return nil, p.cause(err)
 		}
@@ -79,36 +73,39 @@ func (p *Pool) readHere(id volume.ID) (volume.Volume, host.FileID, error) {
 	if !p.owns(id) {
 		return volume.Volume{}, host.FileID{}, p.missing(id)
 	}
-	dir := p.volumeDir(id.Name)
-	r, err := readRecord(filepath.Join(dir, volumeRecord))
-	if err != nil {
-		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
+	parts := p.partsOf(id)
+	if parts.err() != nil { // looked at once more: it may have come or gone between two looks
+		parts = p.partsOf(id)
 	}
-	mark, err := readMark(dir)
-	if err != nil {
-		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
+	if parts.err() != nil {
+		return p.damaged(id, parts)
 	}
-	file, size, err := host.Identify(p.imagePath(id.Name))
-	if err != nil {
-		return volume.Volume{}, host.FileID{}, p.unreadable(id, err)
-	}
+	r := parts.record
 	return volume.Volume{
-		ID: id, Size: size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
-		Ephemeral: r.Ephemeral, Created: r.Created, Mark: mark, BlockBytes: blockBytesOf(r),
-	}, file, nil
+		ID: id, Size: parts.size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
+		Ephemeral: r.Ephemeral, Created: r.Created, Mark: parts.mark, BlockBytes: blockBytesOf(r),
+	}, parts.file, nil
 }
 
-// unreadable makes NotFound of what is no directory with a record, and Internal of one that lacks
-// another part; Unavailable of all where the pool itself cannot be read.
-func (p *Pool) unreadable(id volume.ID, err error) error {
-	if err := p.here(); err != nil {
-		return err
-	}
-	if there, lookErr := exists(filepath.Join(p.volumeDir(id.Name), volumeRecord)); lookErr == nil && !there {
-		return p.missing(id)
-	}
-	return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+// parts is what a volume is made of, and why a part could not be read.
+type parts struct {
+	record volume.Record
+	mark   volume.Mark
+	file   host.FileID // the image
+	size   volume.Size
+
+	recordErr, markErr, imageErr error
 }
+
+func (p *Pool) partsOf(id volume.ID) (all parts) {
+	dir := p.volumeDir(id.Name)
+	all.record, all.recordErr = readRecord(filepath.Join(dir, volumeRecord))
+	all.mark, all.markErr = readMark(dir)
+	all.file, all.size, all.imageErr = host.Identify(p.imagePath(id.Name))
+	return all
+}
+
+func (p parts) err() error { return errors.Join(p.recordErr, p.markErr, p.imageErr) }
 
 // cannotRead reports whether an error is the disk's or the file system's, and not one of what is on it: others may be
 // unreadable for the same reason, and a list without them would say that they are gone.
@@ -151,6 +148,9 @@ func markFile(m volume.Mark) string {
 // killed before it came to that.
 func (p *Pool) Mark(_ context.Context, id volume.ID, mark volume.Mark) error {
 	v, _, err := p.read(id)
+	if err == nil {
+		err = v.Intact()
+	}
 	if err != nil {
 		return err
 	}

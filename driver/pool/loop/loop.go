@@ -64,6 +64,8 @@ type Pool struct {
 	closeNow  context.CancelFunc
 
 	instant sync.Mutex // held while volumes are frozen and copied
+
+	damage damage
 }
 
 var (

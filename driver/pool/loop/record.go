@@ -73,15 +73,15 @@ func writeRecord(r volume.Record, dir, name string, image *os.File, marks ...str
 }
 
 // namesIn returns the names in a directory of the pool behind after, in order, at most limit of them
-// where it is not 0.
+// where it is not 0. The kind of its error is Unavailable: without the directory nobody knows what is in it.
 func (p *Pool) namesIn(dir, after string, limit int) ([]string, error) {
 	d, err := os.Open(filepath.Join(p.root, dir))
 	if err != nil {
-		return nil, p.cause(err)
+		return nil, p.unlistable(err)
 	}
 	names, err := d.Readdirnames(-1)
 	if err := errors.Join(err, d.Close()); err != nil {
-		return nil, p.cause(err)
+		return nil, p.unlistable(err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name <= after })
 	slices.Sort(names)
@@ -89,6 +89,13 @@ func (p *Pool) namesIn(dir, after string, limit int) ([]string, error) {
 		names = names[:limit]
 	}
 	return names, nil
+}
+
+func (p *Pool) unlistable(err error) error {
+	if err := p.here(); err != nil {
+		return err
+	}
+	return volume.Errorf(volume.Unavailable, "pool %q: one of its directories cannot be read: %w", p.name, err)
 }
 
 func exists(path string) (bool, error) {

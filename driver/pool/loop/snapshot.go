@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -72,7 +73,10 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	members := make([]member, len(spec.Volumes))
 	for i, id := range spec.Members() {
 		m := member{dir: dir}
-		if m.volume, _, err = p.read(spec.Volumes[i]); err != nil {
+		if m.volume, _, err = p.read(spec.Volumes[i]); err == nil {
+			err = m.volume.Intact()
+		}
+		if err != nil {
 			return err
 		}
 		if spec.Group {
@@ -211,24 +215,37 @@ func (p *Pool) readSnapshotHere(id volume.ID) (volume.Snapshot, string, error) {
 	return volume.Snapshot{}, "", p.missing(id)
 }
 
+// snapshotIn reads the snapshot in a directory. What lacks a part is returned with what is known; in the directory of a group
+// everything is a snapshot. The kind of its error is NotFound where nothing of a snapshot is there.
 func (p *Pool) snapshotIn(d snapshotDir) (volume.Snapshot, error) {
-	id := volume.ID{Node: p.node, Pool: p.name, Name: d.name}
-	r, err := readRecord(filepath.Join(d.dir, snapshotRecord))
-	if errors.Is(err, fs.ErrNotExist) {
-		return volume.Snapshot{}, p.missing(id)
+	s := volume.Snapshot{ID: volume.ID{Node: p.node, Pool: p.name, Name: d.name}, Group: d.group}
+	read := func() (r volume.Record, recordErr, imageErr error) {
+		r, recordErr = readRecord(filepath.Join(d.dir, snapshotRecord))
+		if recordErr == nil && r.Volume == nil {
+			recordErr = volume.Errorf(volume.Internal, "it does not say what the snapshot was taken of")
+		}
+		_, s.Size, imageErr = host.Identify(filepath.Join(d.dir, imageName))
+		return r, recordErr, imageErr
 	}
-	if err == nil && r.Volume == nil {
-		err = volume.Errorf(volume.Internal, "its record does not say what it was taken of")
+	r, recordErr, imageErr := read()
+	if recordErr != nil || imageErr != nil { // looked at once more: it may have come or gone between two looks
+		r, recordErr, imageErr = read()
 	}
-	if err != nil {
-		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
+	if recordErr == nil {
+		s.Volume, s.Created, s.FSType, s.BlockBytes, s.Mark = *r.Volume, r.Created, r.FSType, blockBytesOf(r), r.Mark.OfCopy()
+		if imageErr == nil {
+			return s, nil
+		}
 	}
-	_, size, err := host.Identify(filepath.Join(d.dir, imageName))
-	if there, lookErr := exists(d.dir); lookErr == nil && !there {
-		return volume.Snapshot{}, p.missing(id) // deleted between the two looks
+	info, err := os.Lstat(d.dir)
+	nothing := errors.Is(recordErr, fs.ErrNotExist) && volume.Is(imageErr, volume.NotFound) && d.group == ""
+	if nothing || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || (err == nil && !info.IsDir()) {
+		return volume.Snapshot{}, p.missing(s.ID)
 	}
-	if err != nil {
-		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
+	if err := p.here(); err != nil {
+		return volume.Snapshot{}, err
 	}
-	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: size, Created: r.Created, Group: d.group, FSType: r.FSType, BlockBytes: blockBytesOf(r), Mark: r.Mark.OfCopy()}, nil
+	s.Damage = damageOf(d.dir, snapshotRecord, recordErr, imageErr)
+	p.damage.note(s.ID, "snapshot", s.Damage)
+	return s, nil
 }

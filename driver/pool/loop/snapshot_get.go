@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"k8s.io/klog/v2"
-
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -38,10 +36,6 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 		if volume.Is(err, volume.NotFound) {
 			continue // deleted meanwhile, or something of somebody else's
 		}
-		if volume.Is(err, volume.Internal) && !cannotRead(err) { // one that is damaged must not hide all the others
-			klog.FromContext(ctx).Error(err, "a snapshot is not listed")
-			continue
-		}
 		if err != nil {
 			return nil, p.cause(err)
 		}
@@ -60,6 +54,9 @@ func (p *Pool) DeleteSnapshot(_ context.Context, id volume.ID) error {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.Intact(); err != nil {
 		return err
 	}
 	if s.Group != "" {
@@ -100,8 +97,14 @@ func (p *Pool) DeleteGroup(_ context.Context, group volume.ID) error {
 	if !p.owns(group) {
 		return nil
 	}
-	if err := p.here(); err != nil {
+	members, err := p.members(group)
+	if err != nil && !volume.Is(err, volume.NotFound) {
 		return err
+	}
+	for _, m := range members {
+		if err := m.Intact(); err != nil {
+			return err
+		}
 	}
 	return p.remove("group-"+group.Name, filepath.Join(p.root, groupsDir, group.Name))
 }

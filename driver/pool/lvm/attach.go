@@ -152,7 +152,13 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if err := p.machine.NotHeld(d.Device, id.String()); err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
-	return p.deactivate(ctx, name, tagVolume+id.String())
+	identity := tagVolume + id.String()
+	if g, err := p.stored(ctx); err == nil {
+		if l, lost := p.anonymousOf(g, id, tagVolume); lost && l.name == name {
+			identity = "" // its name alone says which it is, and that is enough to take a device away that nothing holds
+		}
+	}
+	return p.deactivate(ctx, name, identity)
 }
 
 // nameNow returns the name of a volume's logical volume, which somebody may have changed while it is attached: a pod can go
@@ -168,13 +174,17 @@ func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
 	return name
 }
 
-// deactivate deactivates the logical volume of that name if it has the tag, and looks whether its device is gone. InUse
-// while it is open.
+// deactivate deactivates the logical volume of that name if it has the tag, of whatever tags where that is empty, and looks
+// whether its device is gone. InUse while it is open.
 func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	if moved, err := p.removeMoved(ctx, name, identity); moved || err != nil {
 		return err
 	}
-	args := append([]string{"lvchange", "--activate", "n"}, p.only(name, identity)...)
+	only := p.only(name)
+	if identity != "" {
+		only = p.only(name, identity)
+	}
+	args := append([]string{"lvchange", "--activate", "n"}, only...)
 	_, failed := p.lvm(ctx, args...)
 	if failed != nil && !isExit(failed) {
 		return failed
@@ -194,7 +204,7 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	switch {
 	case !there:
 		return p.gone(ctx, g, name)
-	case !l.has(identity):
+	case identity != "" && !l.has(identity):
 		return nil // somebody else's
 	case l.is(attrOpen, 'o') || slices.ContainsFunc(g.lvs, func(s lv) bool { return s.origin == name && s.isCOW() && s.is(attrOpen, 'o') }):
 		return p.isOpen(name)

@@ -202,6 +202,10 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	if held := p.heldBack(g); held != "" {
 		r.free, r.largest, r.trouble = 0, 0, strings.TrimSuffix(held+"; "+r.trouble, "; ")
 	}
+	damage := p.damageIn(g)
+	if p.logDamage(damage); r.trouble == "" { // and what is free can be had
+		r.trouble = damage
+	}
 	p.space.Lock()
 	making := p.space.making
 	p.space.Unlock()

@@ -103,7 +103,11 @@ func (p *Pool) source(ctx context.Context, s volume.Source) (*group, lv, error) 
 
 func (p *Pool) sourceIn(g *group, s volume.Source) (lv, error) {
 	if s.Kind == volume.FromSnapshot {
-		return p.findSnapshot(g, s.ID)
+		l, err := p.findSnapshot(g, s.ID)
+		if err == nil {
+			err = p.intact(g, l)
+		}
+		return l, err
 	}
 	return p.origin(g, s.ID)
 }

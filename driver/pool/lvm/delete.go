@@ -25,6 +25,9 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if !there {
 		return p.gone(ctx, g, p.lvName(forVolume, id.Name))
 	}
+	if err := p.intact(g, l); err != nil {
+		return err
+	}
 	d, active, err := p.device(l.name)
 	if err != nil {
 		return err

@@ -56,6 +56,10 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error
 	if err != nil {
 		return volume.Volume{}, lv{}, err
 	}
+	if l, ok := p.anonymousOf(g, id, tagVolume); ok {
+		v, err := p.volume(p.sign(l, tagVolume, id))
+		return v.Damaged(p.anonymousText(l, tagVolume+id.String())), l, err
+	}
 	l, ok, err := p.volumeIn(g, id)
 	if err != nil {
 		return volume.Volume{}, lv{}, err
@@ -83,14 +87,14 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	r, err := readRecord(l.tags)
-	if err != nil {
-		return volume.Volume{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
-	}
-	v := volume.Volume{
-		ID: id, Size: l.size, Source: r.Source, FSType: r.FSType, Parameters: r.Parameters, Claim: r.Claim,
-		Ephemeral: r.Ephemeral, Created: r.Created, Mark: markOf(l),
-		Unwiped: p.config.Wipe == WipeNone, BlockBytes: r.BlockBytes,
+	v := volume.Volume{ID: id, Size: l.size, Mark: markOf(l), Unwiped: p.config.Wipe == WipeNone}.Damaged(p.damageOf(l))
+	if v.Damage == "" {
+		r, err := readRecord(l.tags)
+		if err != nil {
+			return volume.Volume{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+		}
+		v.Source, v.FSType, v.Parameters, v.Claim = r.Source, r.FSType, r.Parameters, r.Claim
+		v.Ephemeral, v.Created, v.BlockBytes = r.Ephemeral, r.Created, r.BlockBytes
 	}
 	if d, active := all[p.mapped(l.name)]; active && handedOut(l) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
@@ -137,58 +141,62 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		return nil, err
 	}
 	loops := sync.OnceValues(p.machine.Loops)
-	found, err := p.listed(g, tagVolume, after, limit)
-	if err != nil {
-		return nil, err
-	}
 	var volumes []volume.Volume
-	for _, l := range found {
-		v, err := p.volumeWith(l, all, loops)
+	for _, l := range p.listed(g, tagVolume, after, limit) {
+		v, err := p.volumeWith(l.lv, all, loops)
 		if err != nil {
 			return nil, err
 		}
-		volumes = append(volumes, p.withBlock(g, l, v))
+		volumes = append(volumes, p.withBlock(g, l.lv, v.Damaged(l.damage)))
 	}
 	return volumes, nil
 }
 
+// listed is a logical volume of a list.
+type listed struct {
+	lv
+	name   string // of the volume or snapshot
+	damage string // that nothing but its name says whose it is; empty: a tag does
+}
+
 // listed returns a page of the volumes or snapshots that are whole, in the order of their own names,
 // which is not that of the logical volumes. One that somebody has renamed is in it, and of two with one ID that with its
-// own name. A tag that cannot be read is an error, and never a shorter list.
-func (p *Pool) listed(g *group, tag, after string, limit int) ([]lv, error) {
-	nameOf := func(l lv) string {
-		text, _ := tagged(l.tags, tag)
-		id, _ := volume.ParseID(text) // ours: it parses
-		return id.Name
-	}
-	var found []lv
+// own name. One whose tag is lost or cannot be read is in it as well, if its name says which it is.
+func (p *Pool) listed(g *group, tag, after string, limit int) []listed {
+	var found []listed
 	for _, l := range g.lvs {
-		text, ok := tagged(l.tags, tag)
-		if _, err := volume.ParseID(text); ok && err != nil && strings.HasPrefix(l.name, namePrefix+p.name+".") {
-			return nil, volume.Errorf(volume.Internal, "pool %q: logical volume %q has a tag that does not say whose it is: %w", p.name, l.name, err)
+		one := listed{lv: l}
+		if text, ok := tagged(l.tags, tag); ok && p.ours(l) {
+			id, _ := volume.ParseID(text) // ours: it parses
+			one.name = id.Name
+		} else if id, ok := p.byName(l, tag); ok {
+			one.lv, one.name, one.damage = p.sign(l, tag, id), id.Name, p.anonymousText(l, tag+id.String())
 		}
-		if ok && p.ours(l) && !p.halfMade(g, l) && nameOf(l) > after {
-			found = append(found, l)
+		if one.name > after && !p.halfMade(g, one.lv) {
+			found = append(found, one)
 		}
 	}
-	misnamed := func(l lv) int {
-		if p.named(l) != nil {
+	misnamed := func(l listed) int {
+		if p.named(l.lv) != nil {
 			return 1
 		}
 		return 0
 	}
-	slices.SortFunc(found, func(a, b lv) int { return cmp.Or(strings.Compare(nameOf(a), nameOf(b)), misnamed(a)-misnamed(b)) })
-	found = slices.CompactFunc(found, func(a, b lv) bool { return nameOf(a) == nameOf(b) })
+	slices.SortFunc(found, func(a, b listed) int { return cmp.Or(strings.Compare(a.name, b.name), misnamed(a)-misnamed(b)) })
+	found = slices.CompactFunc(found, func(a, b listed) bool { return a.name == b.name })
 	if limit > 0 && len(found) > limit {
 		found = found[:limit]
 	}
-	return found, nil
+	return found
 }
 
 // Mark exchanges the tag that stands for the mark, if it is one that the new mark may follow. That a volume is being
 // formatted allows to zero it, so where it is marked so already LVM has to confirm that.
 func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 	v, l, err := p.find(ctx, id)
+	if err == nil {
+		err = v.Intact()
+	}
 	if err != nil {
 		return err
 	}

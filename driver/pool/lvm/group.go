@@ -108,16 +108,12 @@ func (p *Pool) GetGroup(ctx context.Context, id volume.ID) ([]volume.Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	all, err := p.listed(g, tagSnapshot, "", 0)
-	if err != nil {
-		return nil, err
-	}
 	var members []volume.Snapshot
-	for _, l := range all {
+	for _, l := range p.listed(g, tagSnapshot, "", 0) {
 		if !l.has(tagGroup + id.Name) {
 			continue
 		}
-		s, err := p.snapshot(l)
+		s, err := p.snapshotOfList(l)
 		if err != nil {
 			return nil, err
 		}
@@ -145,6 +141,11 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if err := p.membersNamed(g, id.Name); err != nil {
 		return err
 	}
+	for _, l := range g.lvs {
+		if err := p.intact(g, l); err != nil && l.has(tagGroup+id.Name) {
+			return err
+		}
+	}
 	if !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.has(tagGroup+id.Name) && p.ours(l) }) {
 		return p.gone(ctx, g)
 	}
@@ -154,9 +155,13 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	return p.removeGroup(ctx, g, id.Name)
 }
 
-// membersNamed says whether all that is there of a group has the names that loam gave it. The kind of its error is InUse.
+// membersNamed says whether all that is there of a group has the names that loam gave it, and the tags that say whose it is. The
+// kind of its error is InUse.
 func (p *Pool) membersNamed(g *group, name string) error {
 	for _, l := range g.lvs {
+		if id, ok := p.byName(l, tagSnapshot); ok && l.has(tagGroup+name) {
+			return volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, tagSnapshot+id.String()))
+		}
 		if !l.has(tagGroup+name) || !p.ours(l) {
 			continue
 		}

@@ -57,6 +57,7 @@ type Pool struct {
 	space     space
 	copies    copies
 	numbers   thinNumbers
+	damage    atomic.Pointer[string]    // what the log has said of it
 	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
 }
 

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -71,7 +72,7 @@ func thing(tag string) string {
 }
 
 // owned returns the logical volume that carries the tag, and whether there is one; names are those that it may have. The
-// kind of its error is InUse where it has another name, or a second one carries the tag, and Internal where there is one of
+// kind of its error is InUse where it has another name, or a second one carries the tag, or where there is one of
 // these names with tags of ours, of which none says whose it is.
 func (p *Pool) owned(g *group, identity string, names ...string) (found lv, ok bool, err error) {
 	for _, l := range g.lvs {
@@ -82,7 +83,7 @@ func (p *Pool) owned(g *group, identity string, names ...string) (found lv, ok b
 		case l.has(identity):
 			found, ok = l, true
 		case slices.Contains(names, l.name) && p.anonymous(l):
-			return lv{}, false, volume.Errorf(volume.Internal, "pool %q: logical volume %q has tags of loam, and none that says whose it is; where it is %s: lvchange --addtag %s %s/%[2]s", p.name, l.name, thing(identity), identity, g.name)
+			return lv{}, false, volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, identity))
 		}
 	}
 	if !ok || slices.Contains(names, found.name) {
@@ -103,6 +104,11 @@ func (p *Pool) anonymous(l lv) bool {
 		}
 	}
 	return true
+}
+
+// anonymousText says what is wrong with an anonymous logical volume, and what to do where it is what the tag names.
+func (p *Pool) anonymousText(l lv, identity string) string {
+	return fmt.Sprintf("logical volume %q has tags of loam, and none that says whose it is; where it is %s: lvchange --addtag %s %s/%[1]s", l.name, thing(identity), identity, p.config.VolumeGroup)
 }
 
 // volumeIn finds the logical volume of a volume, whole or not, as owned does.

@@ -27,8 +27,8 @@ func TestWhoseALogicalVolumeIs(t *testing.T) {
 		"renamed, and its name":  {[]lv{of(own), of("other", tag)}, false, volume.InUse, "lvrename vg0 other " + own},
 		"two":                    {[]lv{of("other", tag), of(own, tag)}, false, volume.InUse, `"other" and "` + own + `"`},
 		"parts of a RAID volume": {[]lv{of(own, tag), of("["+own+"_rmeta_0]", tag), of(own+"_rmeta_1", tag)}, true, 0, ""},
-		"without its tag":        {[]lv{of(own, tagReady)}, false, volume.Internal, "lvchange --addtag " + tag + " vg0/" + own},
-		"tags that are one text": {[]lv{of(own, tag+";"+tagReady)}, false, volume.Internal, own},
+		"without its tag":        {[]lv{of(own, tagReady)}, false, volume.InUse, "lvchange --addtag " + tag + " vg0/" + own},
+		"tags that are one text": {[]lv{of(own, tag+";"+tagReady)}, false, volume.InUse, own},
 	} {
 		l, ok, err := p.volumeIn(&group{name: "vg0", lvs: c.lvs}, id)
 		if ok != c.ok || (ok && l.name != own) || (err != nil) != (c.says != "") {
@@ -38,12 +38,23 @@ func TestWhoseALogicalVolumeIs(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := p.listed(&group{lvs: []lv{of(own, tag+";"+tagReady)}}, tagVolume, "", 0); !volume.Is(err, volume.Internal) {
-		t.Errorf("a list with one whose tag cannot be read: %v", err)
+	for what, l := range map[string]lv{"lost": of(own, tagReady), "damaged": of(own, tag+";"+tagReady)} {
+		found := p.listed(&group{lvs: []lv{l}}, tagVolume, "", 0)
+		if len(found) != 1 || found[0].name != "a" || !strings.Contains(found[0].damage, "lvchange --addtag "+tag+" vg0/"+own) {
+			t.Errorf("a list with one whose tag is %s: %+v", what, found)
+		}
+		if found := p.listed(&group{lvs: []lv{l}}, tagSnapshot, "", 0); len(found) != 0 {
+			t.Errorf("a list of snapshots with a volume whose tag is %s: %+v", what, found)
+		}
 	}
-	found, err := p.listed(&group{lvs: []lv{of("other", tag), of(own, tag), of("["+own+"_rmeta_0]", tag)}}, tagVolume, "", 0)
-	if err != nil || len(found) != 1 || found[0].name != own {
-		t.Errorf("a list with two of one ID: %+v, %v", found, err)
+	for what, l := range map[string]lv{"another node's": of(own, "loam.storage/volume=n2/fast/a"), "half made": of(own, tagMaking), "another pool's": of("loam.slow.v.a", tagReady), "no name of ours": of("own", tagReady), "without tags": of(own)} {
+		if found := p.listed(&group{lvs: []lv{l}}, tagVolume, "", 0); len(found) != 0 {
+			t.Errorf("a list with one that is %s: %+v", what, found)
+		}
+	}
+	found := p.listed(&group{lvs: []lv{of("other", tag), of(own, tag), of("["+own+"_rmeta_0]", tag)}}, tagVolume, "", 0)
+	if len(found) != 1 || found[0].lv.name != own {
+		t.Errorf("a list with two of one ID: %+v", found)
 	}
 }
 

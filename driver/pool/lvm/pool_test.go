@@ -31,7 +31,7 @@ func TestPool(t *testing.T) {
 			}
 			pooltest.Run(t, pooltest.Options{
 				Node: node,
-				Slow: true,
+				Slow: true, Damages: damages(),
 				New: func(t *testing.T) pool.Pool {
 					p := open(t, k.config, host.NewRunner())
 					t.Cleanup(func() { empty(t, p) })

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -75,12 +76,8 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 // error is Exists where they are not what spec asks for.
 func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
 	var found []volume.Snapshot
-	all, err := p.listed(g, tagSnapshot, "", 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range all {
-		s, err := p.snapshot(l)
+	for _, l := range p.listed(g, tagSnapshot, "", 0) {
+		s, err := p.snapshotOfList(l)
 		if err != nil {
 			return nil, err
 		}
@@ -145,15 +142,22 @@ func (p *Pool) snapshot(l lv) (volume.Snapshot, error) {
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
-	r, err := readRecord(l.tags)
-	if err == nil && r.Volume == nil {
-		err = volume.Errorf(volume.Internal, "its record does not say what it was taken of")
+	group, _ := tagged(l.tags, tagGroup)
+	if damage := p.damageOf(l); damage != "" {
+		return volume.Snapshot{ID: id, Size: l.size, Group: group, Damage: damage}, nil
 	}
+	r, err := readRecord(l.tags)
 	if err != nil {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
-	group, _ := tagged(l.tags, tagGroup)
 	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: l.size, Created: r.Created, Group: group, FSType: r.FSType, BlockBytes: r.BlockBytes, Mark: r.Mark.OfCopy()}, nil
+}
+
+// snapshotOfList is snapshot for one that may be listed by its name alone.
+func (p *Pool) snapshotOfList(l listed) (volume.Snapshot, error) {
+	s, err := p.snapshot(l.lv)
+	s.Damage = cmp.Or(l.damage, s.Damage)
+	return s, err
 }
 
 // GetSnapshot finds a snapshot, alone or in a group.
@@ -164,6 +168,9 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 	g, err := p.stored(ctx)
 	if err != nil {
 		return volume.Snapshot{}, err
+	}
+	if l, ok := p.anonymousOf(g, id, tagSnapshot); ok {
+		return p.snapshotOfList(listed{lv: p.sign(l, tagSnapshot, id), damage: p.anonymousText(l, tagSnapshot+id.String())})
 	}
 	l, err := p.findSnapshot(g, id)
 	if err != nil {
@@ -189,13 +196,9 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 	if err != nil {
 		return nil, err
 	}
-	all, err := p.listed(g, tagSnapshot, after, limit)
-	if err != nil {
-		return nil, err
-	}
 	var snapshots []volume.Snapshot
-	for _, l := range all {
-		s, err := p.snapshot(l)
+	for _, l := range p.listed(g, tagSnapshot, after, limit) {
+		s, err := p.snapshotOfList(l)
 		if err != nil {
 			return nil, err
 		}
@@ -219,6 +222,9 @@ func (p *Pool) DeleteSnapshot(ctx context.Context, id volume.ID) error {
 	}
 	if !there {
 		return p.gone(ctx, g, p.lvName(forSnapshot, id.Name), p.lvName(forMember, id.Name))
+	}
+	if err := p.intact(g, l); err != nil {
+		return err
 	}
 	if group, ok := tagged(l.tags, tagGroup); ok {
 		return volume.Errorf(volume.Invalid, "snapshot %q belongs to group %q: delete the group", id, group)

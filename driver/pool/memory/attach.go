@@ -10,7 +10,7 @@ import (
 func (p *Pool) Attach(_ context.Context, id volume.ID, readOnly bool) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d, err := p.find(id)
+	d, err := p.intact(id)
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +44,7 @@ func (p *Pool) Detach(_ context.Context, id volume.ID) error {
 func (p *Pool) Mark(_ context.Context, id volume.ID, mark volume.Mark) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d, err := p.find(id)
+	d, err := p.intact(id)
 	if err != nil {
 		return err
 	}

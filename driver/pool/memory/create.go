@@ -61,12 +61,15 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 		return origin{}, nil
 	case spec.Source.Kind == volume.FromSnapshot:
 		s, err := p.findSnapshot(spec.Source.ID)
+		if err == nil {
+			err = s.Intact()
+		}
 		if err != nil {
 			return origin{}, err
 		}
 		return origin{s.content, s.Size, s.BlockBytes, s.Mark}, nil
 	default:
-		d, err := p.find(spec.Source.ID)
+		d, err := p.intact(spec.Source.ID)
 		if err != nil {
 			return origin{}, err
 		}
@@ -78,7 +81,7 @@ func (p *Pool) source(spec volume.Spec) (origin, error) {
 func (p *Pool) Delete(_ context.Context, id volume.ID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d, err := p.find(id)
+	d, err := p.intact(id)
 	if err != nil {
 		return absent(err)
 	}
@@ -94,7 +97,7 @@ func (p *Pool) Delete(_ context.Context, id volume.ID) error {
 func (p *Pool) Expand(_ context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d, err := p.find(id)
+	d, err := p.intact(id)
 	if err != nil {
 		return volume.Volume{}, err
 	}

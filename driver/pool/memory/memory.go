@@ -70,7 +70,7 @@ func (p *Pool) List(_ context.Context, after string, limit int) ([]volume.Volume
 	names := page(p.volumes, after, limit)
 	volumes := make([]volume.Volume, len(names))
 	for i, name := range names {
-		volumes[i] = p.volumes[name].Volume
+		volumes[i] = p.volumes[name].shown()
 	}
 	return volumes, nil
 }
@@ -83,8 +83,11 @@ func (p *Pool) Get(_ context.Context, id volume.ID) (volume.Volume, error) {
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	return d.Volume, nil
+	return d.shown(), nil
 }
+
+// shown returns the volume as callers see it.
+func (d *disk) shown() volume.Volume { return d.Volume.Damaged(d.Volume.Damage) }
 
 func (p *Pool) own(id volume.ID) bool { return id.Node == p.node && id.Pool == p.name }
 
@@ -97,6 +100,27 @@ func (p *Pool) find(id volume.ID) (*disk, error) {
 		return d, nil
 	}
 	return nil, p.missing(id)
+}
+
+// intact is find for who does something with the volume.
+func (p *Pool) intact(id volume.ID) (*disk, error) {
+	d, err := p.find(id)
+	if err == nil {
+		err = d.Intact()
+	}
+	return d, err
+}
+
+// Damage has a volume or snapshot of that ID be damaged, or intact again where says is empty.
+func (p *Pool) Damage(id volume.ID, says string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d, err := p.find(id); err == nil {
+		d.Volume.Damage = says
+	}
+	if s, err := p.findSnapshot(id); err == nil {
+		s.Snapshot.Damage = says
+	}
 }
 
 // absent makes nil of a NotFound: what is not there needs no removing.

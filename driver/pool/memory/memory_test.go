@@ -10,9 +10,14 @@ import (
 )
 
 func TestMemoryPoolKeepsTheContract(t *testing.T) {
+	var p *memory.Pool // the one that is tested now
+	damage := func(id volume.ID) (func(), error) {
+		p.Damage(id, "a test has damaged it")
+		return func() { p.Damage(id, "") }, nil
+	}
 	pooltest.Run(t, pooltest.Options{Node: "n1", Untried: true, New: func(t *testing.T) pool.Pool {
-		p := memory.New("fast", "n1", 256*volume.MiB)
+		p = memory.New("fast", "n1", 256*volume.MiB)
 		t.Cleanup(func() { _ = p.Close() })
 		return p
-	}})
+	}, Damages: []pooltest.Damage{{Name: "told", Volume: damage, Snapshot: damage}}})
 }

@@ -22,7 +22,7 @@ func (p *Pool) CreateSnapshot(_ context.Context, spec volume.SnapshotSpec) ([]vo
 	}
 	var need volume.Size
 	for _, id := range spec.Volumes {
-		d, err := p.find(id)
+		d, err := p.intact(id)
 		if err != nil {
 			return nil, err
 		}
@@ -108,6 +108,9 @@ func (p *Pool) DeleteSnapshot(_ context.Context, id volume.ID) error {
 	if err != nil {
 		return absent(err)
 	}
+	if err := s.Intact(); err != nil {
+		return err
+	}
 	if s.Group != "" {
 		return volume.Errorf(volume.Invalid, "snapshot %q belongs to group %q: delete the group", id, s.Group)
 	}
@@ -133,6 +136,11 @@ func (p *Pool) DeleteGroup(_ context.Context, group volume.ID) error {
 	defer p.mu.Unlock()
 	if !p.own(group) {
 		return nil
+	}
+	for _, s := range p.members(group) {
+		if err := s.Intact(); err != nil {
+			return err
+		}
 	}
 	for _, s := range p.members(group) {
 		p.snapshots[s.ID.Name].content.close()

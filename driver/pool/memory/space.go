@@ -11,9 +11,20 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.free()
-	return volume.PoolStatus{
+	s := volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.total, FreeBytes: free, LargestBytes: free / unit * unit, LeastBytes: unit, BlockBytes: volume.DefaultBlockBytes, Healthy: true,
-	}, nil
+	}
+	for _, d := range p.volumes {
+		if err := d.Intact(); err != nil {
+			s.Healthy, s.Message = false, err.Error()
+		}
+	}
+	for _, sn := range p.snapshots {
+		if err := sn.Intact(); err != nil {
+			s.Healthy, s.Message = false, err.Error()
+		}
+	}
+	return s, nil
 }
 
 // free returns the bytes that nothing holds. A snapshot holds as much as its volume did.

@@ -28,6 +28,8 @@ type Options struct {
 	Slack volume.Size
 	// Untried is for a pool whose machine has nothing to try mkfs on.
 	Untried bool
+	// Damages is what may befall a volume or snapshot of the pool. None: this pool keeps nothing that could be lost.
+	Damages []Damage
 	// Slow is for a pool that starts a process with each call: what is done over and over is done less often.
 	Slow bool
 }
@@ -41,6 +43,7 @@ func Run(t *testing.T, o Options) {
 		{"create", createTests}, {"remove", removeTests}, {"attach", attachTests}, {"expand", expandTests},
 		{"capacity", capacityTests}, {"snapshot", snapshotTests}, {"copy", copyTests}, {"group", groupTests},
 		{"reopen", reopenTests}, {"block", blockTests}, {"mkfs", mkfsTests}, {"mark", markTests},
+		{"damage", damageTests},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

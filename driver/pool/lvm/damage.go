@@ -1,0 +1,131 @@
+package lvm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/loam-storage/loam/driver/volume"
+)
+
+// damageOf says what of the tags of a volume or snapshot of ours is lost or damaged, and what to do; empty for nothing. A lost mark
+// is none: then the volume counts as used, and is never formatted.
+func (p *Pool) damageOf(l lv) string {
+	r, err := readRecord(l.tags)
+	_, isSnapshot := tagged(l.tags, tagSnapshot)
+	if err == nil && isSnapshot && r.Volume == nil {
+		err = volume.Errorf(volume.Internal, "its record does not say what it was taken of")
+	}
+	if err != nil {
+		return fmt.Sprintf("%v: put the tags %s* of logical volume %s/%s back, as an earlier vgcfgbackup has them, or write a record (docs/on-disk.md); if it is to go, with its data: lvremove %[3]s/%[4]s",
+			err, tagRecord, p.config.VolumeGroup, l.name)
+	}
+	if _, inGroup := tagged(l.tags, tagGroup); isSnapshot && !inGroup && slices.Contains(p.namesOf(l, forMember), l.name) {
+		return fmt.Sprintf("logical volume %s/%s is a member of a group, and no tag %s… says of which: put it back", p.config.VolumeGroup, l.name, tagGroup)
+	}
+	if !isSnapshot && !l.has(tagReady) {
+		if _, err := wipedOf(l); err != nil {
+			return fmt.Sprintf("%v, and it has no tag %s either: put back the one that is lost; where every block of it holds its data: lvchange --addtag %[2]s %s/%s", err, tagReady, p.config.VolumeGroup, l.name)
+		}
+	}
+	if _, _, err := readyTo(l); err != nil {
+		return fmt.Sprintf("%v: put back what it said (docs/on-disk.md)", err)
+	}
+	return ""
+}
+
+// namesOf returns the name that a logical volume of ours would have for a letter.
+func (p *Pool) namesOf(l lv, letters string) (names []string) {
+	for _, what := range identities {
+		text, _ := tagged(l.tags, what.tag)
+		if id, err := volume.ParseID(text); err == nil {
+			for _, letter := range letters {
+				names = append(names, p.lvName(string(letter), id.Name))
+			}
+		}
+	}
+	return names
+}
+
+// byName returns what an anonymous logical volume is, going by its name, if that says that it is what the tag is for. A name
+// that was hashed says nothing.
+func (p *Pool) byName(l lv, tag string) (volume.ID, bool) {
+	if isPart(l.name) || !p.anonymous(l) {
+		return volume.ID{}, false
+	}
+	for _, what := range identities {
+		for _, letter := range what.letters {
+			name, ok := strings.CutPrefix(l.name, namePrefix+p.name+"."+string(letter)+".")
+			id := volume.ID{Node: p.node, Pool: p.name, Name: name}
+			if parsed, err := volume.ParseID(id.String()); ok && what.tag == tag && err == nil && parsed == id {
+				return id, true
+			}
+		}
+	}
+	return volume.ID{}, false
+}
+
+// anonymousOf returns the anonymous logical volume whose name is one of the ID's, if nothing else carries the ID's tag.
+func (p *Pool) anonymousOf(g *group, id volume.ID, tag string) (found lv, ok bool) {
+	for _, l := range g.lvs {
+		if l.has(tag + id.String()) {
+			return lv{}, false
+		}
+		if named, is := p.byName(l, tag); is && named == id && !ok && !l.has(tagMaking) {
+			found, ok = l, true
+		}
+	}
+	return found, ok
+}
+
+// sign returns the logical volume as if it carried the ID's tag.
+func (p *Pool) sign(l lv, tag string, id volume.ID) lv {
+	l.tags = append(slices.DeleteFunc(slices.Clone(l.tags), func(t string) bool { return strings.HasPrefix(t, tag) }), tag+id.String())
+	return l
+}
+
+// intact says whether a logical volume of ours that is whole is not damaged. The kind of its error is InUse.
+func (p *Pool) intact(g *group, l lv) error {
+	tag := p.identity(l)
+	if tag == "" || p.halfMade(g, l) {
+		return nil
+	}
+	if damage := p.damageOf(l); damage != "" {
+		return volume.Errorf(volume.InUse, "%s is damaged, and nothing is done with it: %s", thing(tag), damage)
+	}
+	return nil
+}
+
+// damageIn says in words what in the group is damaged; empty for nothing.
+func (p *Pool) damageIn(g *group) string {
+	var says []string
+	for _, tag := range []string{tagVolume, tagSnapshot} {
+		for _, l := range p.listed(g, tag, "", 0) {
+			damage := l.damage
+			if damage == "" {
+				damage = p.damageOf(l.lv)
+			}
+			if damage != "" {
+				text, _ := tagged(l.tags, tag)
+				says = append(says, fmt.Sprintf("%s is damaged: %s", thing(tag+text), damage))
+			}
+		}
+	}
+	if len(says) == 0 {
+		return ""
+	}
+	slices.Sort(says)
+	if len(says) > 1 {
+		return fmt.Sprintf("%d volumes or snapshots are damaged: %s", len(says), says[0])
+	}
+	return says[0]
+}
+
+// logDamage says in the log what is damaged, where that is something else than before.
+func (p *Pool) logDamage(says string) {
+	if was := p.damage.Swap(&says); says != "" && (was == nil || *was != says) {
+		klog.Background().Error(nil, "a pool has damaged volumes or snapshots", "pool", p.name, "damage", says)
+	}
+}
