@@ -6,6 +6,7 @@
 # bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp), and LVM pools in a VM (bench-lvm)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
 # image  the container images, without a registry: .cache/image/loam.tar and loam-controller.tar
+# generate  the code of driver/inventory, from its .proto
 # manifests  deploy/kubernetes/loam.yaml, from the chart
 # build  bin/loam, a static binary
 
@@ -18,7 +19,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 ARGS :=
 
-.PHONY: run test test-lvm test-kubernetes cluster cluster-down image manifests bench lint build tools-%
+.PHONY: run test test-lvm test-kubernetes cluster cluster-down image generate manifests bench lint build tools-%
 .DEFAULT_GOAL := run
 
 run: tools-run build
@@ -55,6 +56,9 @@ bench-lvm: tools-bench-lvm
 	go build -o .cache/vm/vm ./sanity/vm
 	CGO_ENABLED=0 go build -o .cache/vm/bench ./sanity/bench
 	.cache/vm/vm -disk 4G -disk 4G -timeout 45m -file "$$(command -v fio)" -- .cache/vm/bench -lvm
+
+generate:
+	go generate ./driver/inventory
 
 lint: tools-lint
 	go run $(GOLANGCI) run ./...

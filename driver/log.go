@@ -57,7 +57,7 @@ func logEnd(logger klog.Logger, what string, started time.Time, end *status.Stat
 
 func quiet(method string) bool {
 	return strings.HasSuffix(method, "Capabilities") && method != "ValidateVolumeCapabilities" ||
-		slices.Contains([]string{"Probe", "GetPluginInfo", "NodeGetInfo", "GetCapacity", "NodeGetVolumeStats"}, method)
+		slices.Contains([]string{"Probe", "GetPluginInfo", "NodeGetInfo", "GetCapacity", "NodeGetVolumeStats", "ListInventory"}, method)
 }
 
 // subject returns what a request is about, as keys and values for the log.

@@ -8,12 +8,22 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// tellMaking puts the names of the volumes that are being made beside a list of volumes. A controller that has taken
-// over from another one learns so what to ask this node for again, instead of having it made on another one.
+// tellMaking puts the names of the volumes that are being made into the inventory, and beside a list of volumes, which is what
+// controllers of earlier releases ask for. A controller that has taken over from another one learns so what to ask this node for
+// again, instead of having it made on another one.
 func (g *gate) tellMaking(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if r, lists := req.(*inventory.ListInventoryRequest); lists && r.GetToken() == "" {
+		names := g.making() // before the inventory is read: what is made by then is in it
+		resp, err := handler(ctx, req)
+		if answer, ok := resp.(*inventory.ListInventoryResponse); ok {
+			answer.Making = names
+		}
+		return resp, err
+	}
 	if _, lists := req.(*csi.ListVolumesRequest); lists {
 		// Before the list is read: what is made by then is in it.
 		if names := g.making(); len(names) > 0 {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -18,6 +19,15 @@ type lister struct{ *services }
 
 func (lister) ListVolumes(context.Context, *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
 	return &csi.ListVolumesResponse{}, nil
+}
+
+// inventories is a service of a node that has nothing.
+type inventories struct {
+	inventory.UnimplementedInventoryServer
+}
+
+func (inventories) ListInventory(context.Context, *inventory.ListInventoryRequest) (*inventory.ListInventoryResponse, error) {
+	return &inventory.ListInventoryResponse{DefaultPool: "fast"}, nil
 }
 
 // A controller learns what is being made also when whoever asked for it has left.
@@ -32,7 +42,7 @@ func TestAListOfVolumesNamesThoseBeingMade(t *testing.T) {
 		<-proceed
 		return &csi.DeleteVolumeResponse{}, nil
 	}}
-	r, conn := startRemote(t, Config{Controller: lister{s}})
+	r, conn := startRemote(t, Config{Controller: lister{s}, Inventory: inventories{}})
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan error, 2)
 	go func() {
@@ -60,6 +70,12 @@ func TestAListOfVolumesNamesThoseBeingMade(t *testing.T) {
 	}
 	if got := making(r.controller); got != nil {
 		t.Errorf("on the socket: %q", got)
+	}
+	for token, want := range map[string][]string{"": {"v"}, "behind": nil} {
+		answer, err := inventory.NewInventoryClient(conn).ListInventory(t.Context(), &inventory.ListInventoryRequest{Token: token})
+		if err != nil || !slices.Equal(answer.GetMaking(), want) || answer.GetDefaultPool() != "fast" {
+			t.Errorf("the inventory from %q: %v, %v", token, answer, err)
+		}
 	}
 	close(proceed)
 	if err := r.stop(t); err != nil { // which waits for the work

@@ -6,6 +6,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -31,6 +32,7 @@ func namesOf(req any) (names, error) {
 		*csi.GroupControllerGetCapabilitiesRequest, *csi.GetVolumeGroupSnapshotRequest,
 		*csi.NodeGetVolumeStatsRequest, *csi.NodeGetCapabilitiesRequest, *csi.NodeGetInfoRequest,
 		*csi.NodeGetVolumeHealthRequest, *csi.NodeGetStorageHealthRequest,
+		*inventory.ListInventoryRequest,
 		*healthgrpc.HealthCheckRequest, *healthgrpc.HealthListRequest:
 		n.reads = true
 

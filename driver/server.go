@@ -15,6 +15,7 @@ import (
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	Controller csi.ControllerServer
 	Group      csi.GroupControllerServer
 	Node       csi.NodeServer // a service that is nil is not served: UNIMPLEMENTED
+	Inventory  inventory.InventoryServer
 
 	// Forwards says that the services pass each call on to a server with a gate of its own. Then there is none here: a
 	// call ends with its caller, so that nothing more is begun for one that may be asking elsewhere already.
@@ -116,11 +118,15 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 // Remote returns a server for connections that are not the socket's, on which the controller of a cluster
-// calls this node. It has all services but that of the node, which is the kubelet's alone, and a health check.
+// calls this node. It has all services but that of the node, which is the kubelet's alone, and beside them the inventory and a
+// health check.
 // Calls pass what those on the socket do, and a name is held against both. It is to be called once, before
 // Serve, which ends it.
 func (s *Server) Remote(ctx context.Context, options ...grpc.ServerOption) *grpc.Server {
 	s.remote = s.newServer(klog.FromContext(ctx), append(options, grpc.ChainUnaryInterceptor(s.gate.tellMaking))...)
+	if s.config.Inventory != nil {
+		inventory.RegisterInventoryServer(s.remote, s.config.Inventory)
+	}
 	healthgrpc.RegisterHealthServer(s.remote, health.NewServer())
 	return s.remote
 }

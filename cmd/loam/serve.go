@@ -95,7 +95,7 @@ func start(ctx context.Context, c config, serving driver.Config) (_ *running, er
 	r.usable.Store(time.Now().Unix()) // those that are open have just been opened
 	control := controller.New(controller.Config{Pools: r.pools, MaxVolumes: c.MaxVolumes})
 	serving.Version = version()
-	serving.Controller, serving.Group = control, control
+	serving.Controller, serving.Group, serving.Inventory = control, control, controller.NewInventory(r.pools)
 	serving.Node = node.New(node.Config{Pools: r.pools, Machine: r.machine, MaxVolumes: c.MaxVolumes, Ephemeral: c.limits()})
 	serving.Ready, serving.Pools, serving.Beside = r.ready, r.status, r.unavailable
 	if r.server, err = driver.New(serving); err != nil {

@@ -10,7 +10,8 @@ import (
 // attempt is a create of which it is not known how it ended, or that has not ended.
 type attempt struct {
 	node string
-	ask  bool // the call is over: what the node says that it has, or is making, decides
+	pool string // that the request names; empty: the default one
+	ask  bool   // the call is over: what the node says that it has, or is making, decides
 }
 
 // tried says that the volume may be on the node, or come to be there, until decided.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,38 +19,40 @@ func aSnapshot(name string) thing { return thing{snapshot: true, name: name} }
 // contents is what is known to be on a node: what it said, and what calls through here have changed since. It
 // outlives a connection. It may be out of date, so it is only ever a reason to ask that node before others.
 type contents struct {
-	mu       sync.Mutex
-	has      map[thing]bool
-	making   map[string]bool // volumes that the node was at work on when it said what it has
-	listings map[*listing]bool
-	left     time.Time // when the node left; it counts while the node is away
+	mu          sync.Mutex
+	has         map[thing]string // the pool that it is in
+	making      map[string]bool  // volumes that the node was at work on when it said what it has
+	unreadable  map[string]string
+	defaultPool string
+	listings    map[*listing]bool
+	left        time.Time // when the node left; it counts while the node is away
 }
 
-// listing is what has changed since a node was asked what it has: made, or gone. The answer may not say.
+// listing is what has changed since a node was asked what it has: made in a pool, or gone (no pool). The answer may not say.
 type listing struct {
-	changed map[thing]bool
+	changed map[thing]string
 }
 
 func newContents() *contents {
-	return &contents{has: map[thing]bool{}, making: map[string]bool{}, listings: map[*listing]bool{}}
+	return &contents{has: map[thing]string{}, making: map[string]bool{}, listings: map[*listing]bool{}}
 }
 
-// note says that a thing is on the node from now on, or is not.
-func (c *contents) note(t thing, there bool) {
+// note says that a thing is in a pool of the node from now on; in none where that is empty.
+func (c *contents) note(t thing, pool string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	set(c.has, t, there)
+	set(c.has, t, pool)
 	if !t.snapshot {
 		delete(c.making, t.name)
 	}
 	for l := range c.listings {
-		l.changed[t] = there
+		l.changed[t] = pool
 	}
 }
 
-func set(all map[thing]bool, t thing, there bool) {
-	if there {
-		all[t] = true
+func set(all map[thing]string, t thing, pool string) {
+	if pool != "" {
+		all[t] = pool
 	} else {
 		delete(all, t)
 	}
@@ -59,28 +62,70 @@ func set(all map[thing]bool, t thing, there bool) {
 func (c *contents) holds(t thing) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.has[t] || (!t.snapshot && c.making[t.name])
+	return c.has[t] != "" || (!t.snapshot && c.making[t.name])
+}
+
+// hidden returns the pool that the thing is known to be in, and why that cannot be read; empty where it can, or the thing is in
+// none.
+func (c *contents) hidden(t thing) (pool, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pool = c.has[t]
+	return pool, c.unreadable[pool]
+}
+
+// unreadablePool returns the pool that a request is for which names that one, or the default one where it is empty, and why it cannot
+// be read; empty where it can.
+func (c *contents) unreadablePool(named string) (pool, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if named == "" {
+		named = c.defaultPool
+	}
+	return named, c.unreadable[named]
 }
 
 // begin is called before the node is asked what it has; one of the next two with what it returns after that.
 func (c *contents) begin() *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := &listing{changed: map[thing]bool{}}
+	l := &listing{changed: map[thing]string{}}
 	c.listings[l] = true
 	return l
 }
 
-// replace takes over what the node has said.
-func (c *contents) replace(l *listing, has map[thing]bool, making map[string]bool) {
+// replace takes over what the node has said. What was in a pool that it cannot read now still is. It returns the pools that can no
+// longer be read, and those that can again.
+func (c *contents) replace(l *listing, said told) (lost, back []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for t, there := range l.changed {
-		set(has, t, there)
-		delete(making, t.name)
+	if len(said.unreadable) > 0 {
+		for t, pool := range c.has {
+			if _, hidden := said.unreadable[pool]; hidden && said.has[t] == "" {
+				said.has[t] = pool
+			}
+		}
 	}
-	c.has, c.making = maps.Clone(has), making // a clone is as small as can be
+	for t, pool := range l.changed {
+		set(said.has, t, pool)
+		delete(said.making, t.name)
+	}
+	for pool := range said.unreadable {
+		if c.unreadable[pool] == "" {
+			lost = append(lost, pool)
+		}
+	}
+	for pool := range c.unreadable {
+		if said.unreadable[pool] == "" {
+			back = append(back, pool)
+		}
+	}
+	c.has, c.making = maps.Clone(said.has), said.making // a clone is as small as can be
+	c.unreadable, c.defaultPool = said.unreadable, said.defaultPool
 	delete(c.listings, l)
+	slices.Sort(lost)
+	slices.Sort(back)
+	return lost, back
 }
 
 func (c *contents) abandon(l *listing) {

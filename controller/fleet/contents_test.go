@@ -9,13 +9,13 @@ import (
 // A node may say what it had before a call changed it, after that call has ended.
 func TestWhatChangesWhileANodeIsAskedIsNotForgotten(t *testing.T) {
 	c := newContents()
-	c.note(aVolume("stays"), true)
-	c.note(aVolume("goes"), true)
+	c.note(aVolume("stays"), "fast")
+	c.note(aVolume("goes"), "fast")
 	asked := c.begin()
-	c.note(aVolume("new"), true)
-	c.note(aVolume("goes"), false)
-	c.note(aSnapshot("new"), true)
-	c.replace(asked, map[thing]bool{aVolume("stays"): true, aVolume("goes"): true}, map[string]bool{"new": true, "others": true})
+	c.note(aVolume("new"), "fast")
+	c.note(aVolume("goes"), "")
+	c.note(aSnapshot("new"), "fast")
+	c.replace(asked, told{has: map[thing]string{aVolume("stays"): "fast", aVolume("goes"): "fast"}, making: map[string]bool{"new": true, "others": true}})
 	for _, holds := range []thing{aVolume("stays"), aVolume("new"), aSnapshot("new"), aVolume("others")} {
 		if !c.holds(holds) {
 			t.Errorf("%v is not known", holds)
@@ -29,7 +29,7 @@ func TestWhatChangesWhileANodeIsAskedIsNotForgotten(t *testing.T) {
 	if making := slices.Collect(maps.Keys(c.making)); len(making) != 1 {
 		t.Errorf("being made: %q", making)
 	}
-	c.replace(c.begin(), map[thing]bool{}, map[string]bool{})
+	c.replace(c.begin(), newTold())
 	if c.holds(aVolume("stays")) || c.holds(aVolume("others")) || len(c.listings) != 0 {
 		t.Error("the node has nothing any more")
 	}

@@ -60,11 +60,20 @@ func (f *Fleet) createAnywhere(ctx context.Context, name string, req *csi.Create
 	if err != nil {
 		return nil, err
 	}
+	if err := f.settledPools(ctx, choice); err != nil {
+		return nil, err
+	}
 	var full []string
+	var hidden error
 	for {
 		n, done := choice.next(ctx)
 		if n == nil {
 			break
+		}
+		if err := f.unreadable(ctx, n, choice.kind.pool); err != nil {
+			done(false)
+			hidden = err
+			continue
 		}
 		resp, err := f.createOn(ctx, n, name, req)
 		done(err == nil)
@@ -74,6 +83,8 @@ func (f *Fleet) createAnywhere(ctx context.Context, name string, req *csi.Create
 		full = append(full, n.name+": "+status.Convert(err).Message())
 	}
 	switch {
+	case hidden != nil: // it may have room when it is read again
+		return nil, hidden
 	case len(full) > 0:
 		return nil, volume.Errorf(volume.Full, "no node has room for volume %q: %s", req.GetName(), strings.Join(full, "; "))
 	case len(choice.lacking) > 0 && !choice.poolElsewhere(ctx):
@@ -88,26 +99,30 @@ func (f *Fleet) createOn(ctx context.Context, n *node, name string, req *csi.Cre
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	f.tried(name, attempt{node: n.name})
+	last := attempt{node: n.name, pool: volume.OwnParameters(req.GetParameters())[volume.KeyPool]}
+	f.tried(name, last)
 	resp, err := pass(ctx, n, n.controller.CreateVolume, req)
 	switch endingOf(err) {
 	case made:
-		n.contents.note(aVolume(name), true)
+		if id, err := volume.ParseID(resp.GetVolume().GetVolumeId()); err == nil {
+			n.contents.note(aVolume(name), id.Pool)
+		}
 		f.decided(name, n.name)
 	case refused:
 		if status.Code(err) == codes.ResourceExhausted {
-			n.contents.note(aVolume(name), false) // else it would have said what it has
+			n.contents.note(aVolume(name), "") // else it would have said what it has
 		}
 		f.decided(name, n.name)
 	case failed:
-		f.tried(name, attempt{node: n.name, ask: true})
+		last.ask = true
+		f.tried(name, last)
 	case open:
 	}
 	return resp, err
 }
 
 // holder returns the node that has a volume of that name, or may have; nil if none does. The kind of its
-// error is Unavailable where that node is not connected: making the volume elsewhere would make it twice.
+// error is Unavailable where that node is not connected, or cannot read the pool: making the volume elsewhere would make it twice.
 func (f *Fleet) holder(ctx context.Context, name string) (*node, error) {
 	f.mu.Lock()
 	last, tried := f.undecided[name]
@@ -118,7 +133,11 @@ func (f *Fleet) holder(ctx context.Context, name string) (*node, error) {
 		case err != nil && !f.gone(ctx, last.node):
 			return nil, volume.Errorf(volume.Unavailable, "volume %q may have been made there already: %w", name, err)
 		case err == nil && !(last.ask && n.hear(ctx, time.Now(), f.config.Patience) && !n.contents.holds(aVolume(name))):
-			return n, nil
+			return n, f.hidden(ctx, n, name)
+		case err == nil:
+			if err := f.undecidedIn(n, name, last.pool); err != nil {
+				return nil, err
+			}
 		case err != nil:
 			f.config.Cluster.Report(ctx, "NodeGone", "volume "+name+" is made on another node: it may be on node "+last.node+", which the cluster has no more")
 		}
@@ -126,7 +145,7 @@ func (f *Fleet) holder(ctx context.Context, name string) (*node, error) {
 	}
 	for _, n := range f.members() {
 		if n.contents.holds(aVolume(name)) {
-			return n, nil
+			return n, f.hidden(ctx, n, name)
 		}
 	}
 	return nil, f.heldAway(ctx, name)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type machine struct {
 	name  string
 	pools *pool.Set
 
+	earlier bool // it is of a release without an inventory
+
 	mu     sync.Mutex
 	before func(ctx context.Context, method string) error // called before a call is served; nil: nothing
 	after  func(method string) error                      // its error takes the place of the answer
@@ -48,7 +51,7 @@ func newMachine(t testing.TB, name string, size volume.Size, pools ...string) *m
 	}
 	var all []pool.Pool
 	for _, p := range pools {
-		all = append(all, memory.New(p, name, size))
+		all = append(all, &disk{Pool: memory.New(p, name, size)})
 	}
 	set, err := pool.NewSet(name, all...)
 	if err != nil {
@@ -62,11 +65,72 @@ func newMachine(t testing.TB, name string, size volume.Size, pools ...string) *m
 	return &machine{name: name, pools: set}
 }
 
+// disk is a pool that dies and comes back.
+type disk struct {
+	*memory.Pool
+	dead atomic.Bool
+}
+
+func (d *disk) err() error {
+	if d.dead.Load() {
+		return volume.Errorf(volume.Unavailable, "pool %q is not available: its disk is away", d.Name())
+	}
+	return nil
+}
+
+func (d *disk) Status(ctx context.Context) (volume.PoolStatus, error) {
+	if err := d.err(); err != nil {
+		return volume.PoolStatus{}, err
+	}
+	return d.Pool.Status(ctx)
+}
+
+func (d *disk) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return d.Pool.List(ctx, after, limit)
+}
+
+func (d *disk) ListSnapshots(ctx context.Context, after string, limit int) ([]volume.Snapshot, error) {
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return d.Pool.ListSnapshots(ctx, after, limit)
+}
+
+func (d *disk) Get(ctx context.Context, id volume.ID) (volume.Volume, error) {
+	if err := d.err(); err != nil {
+		return volume.Volume{}, err
+	}
+	return d.Pool.Get(ctx, id)
+}
+
+func (d *disk) Create(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
+	if err := d.err(); err != nil {
+		return volume.Volume{}, err
+	}
+	return d.Pool.Create(ctx, spec)
+}
+
+// dies takes a disk of the machine away, and dies(pool, false) brings it back.
+func (m *machine) dies(pool string, dead bool) {
+	for _, p := range m.pools.All() {
+		if p.Name() == pool {
+			p.(*disk).dead.Store(dead)
+		}
+	}
+}
+
 // connect starts the driver of the machine and connects it to the fleet.
 func (m *machine) connect(t testing.TB, f *fleet.Fleet) {
 	t.Helper()
 	control := &worker{Server: controller.New(controller.Config{Pools: m.pools}), machine: m}
-	d, err := driver.New(driver.Config{Endpoint: filepath.Join(t.TempDir(), "s"), Version: "test", Controller: control, Group: control})
+	c := driver.Config{Endpoint: filepath.Join(t.TempDir(), "s"), Version: "test", Controller: control, Group: control}
+	if !m.earlier {
+		c.Inventory = controller.NewInventory(m.pools)
+	}
+	d, err := driver.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

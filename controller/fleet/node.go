@@ -8,9 +8,9 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -19,6 +19,7 @@ type node struct {
 	name       string
 	controller csi.ControllerClient
 	group      csi.GroupControllerClient
+	inventory  inventory.InventoryClient
 	left       context.Context // ends with the connection
 	leave      context.CancelFunc
 	contents   *contents
@@ -40,7 +41,7 @@ type node struct {
 func newNode(name string, conn grpc.ClientConnInterface, c *contents, slots chan struct{}) *node {
 	calls := caller{conn, name}
 	n := &node{
-		name: name, controller: csi.NewControllerClient(calls), group: csi.NewGroupControllerClient(calls),
+		name: name, controller: csi.NewControllerClient(calls), group: csi.NewGroupControllerClient(calls), inventory: inventory.NewInventoryClient(calls),
 		contents: c, slots: slots, free: map[string]capacity{}, promised: map[string]int64{},
 	}
 	n.left, n.leave = context.WithCancel(context.Background())
@@ -124,8 +125,8 @@ func (n *node) startListing() <-chan struct{} {
 }
 
 const (
-	// maxListing is how many nodes are asked at once, and pageEntries for how many entries, of some 300 bytes: both
-	// bound the memory that a thousand nodes need which connect in one instant.
+	// maxListing is how many nodes are asked at once, and pageEntries for how many entries, of some 60 bytes (300 where CSI is
+	// asked): both bound the memory that a thousand nodes need which connect in one instant.
 	maxListing  = 32
 	pageEntries = 1000
 
@@ -149,9 +150,9 @@ func (n *node) list() {
 	n.mu.Lock()
 	n.began = asked
 	n.mu.Unlock()
-	has, making, err := n.everything(ctx)
+	said, err := n.everything(ctx)
 	if err == nil {
-		n.contents.replace(changes, has, making)
+		n.logPools(n.contents.replace(changes, said))
 	} else {
 		n.contents.abandon(changes)
 		if n.left.Err() == nil {
@@ -168,46 +169,14 @@ func (n *node) list() {
 	n.listing, n.began = nil, time.Time{}
 }
 
-// everything returns what the node has, and the names of the volumes that it is making.
-func (n *node) everything(ctx context.Context) (has map[thing]bool, making map[string]bool, err error) {
-	has, making = map[thing]bool{}, map[string]bool{}
-	err = pages(func(token string) (next string, err error) {
-		var beside metadata.MD
-		r, err := n.controller.ListVolumes(ctx, &csi.ListVolumesRequest{MaxEntries: pageEntries, StartingToken: token}, grpc.Header(&beside))
-		for _, name := range beside.Get(volume.MetadataMaking) {
-			making[name] = true
-		}
-		for _, e := range r.GetEntries() {
-			if id, err := volume.ParseID(e.GetVolume().GetVolumeId()); err == nil {
-				has[aVolume(id.Name)] = true
-			}
-		}
-		return r.GetNextToken(), err
-	})
-	if err != nil {
-		return nil, nil, err
+// logPools says which pools the node can no longer read, and which it can again.
+func (n *node) logPools(lost, back []string) {
+	for _, pool := range lost {
+		_, why := n.contents.unreadablePool(pool)
+		klog.Background().Info("node cannot read a pool", "node", n.name, "pool", pool, "err", why)
 	}
-	err = pages(func(token string) (next string, err error) {
-		r, err := n.controller.ListSnapshots(ctx, &csi.ListSnapshotsRequest{MaxEntries: pageEntries, StartingToken: token})
-		for _, e := range r.GetEntries() {
-			if id, err := volume.ParseID(e.GetSnapshot().GetSnapshotId()); err == nil {
-				has[aSnapshot(id.Name)] = true
-			}
-		}
-		return r.GetNextToken(), err
-	})
-	return has, making, err
-}
-
-// pages calls page with the token of each page in turn, the empty one first, until there is none further. A token
-// that leads to itself ends it too.
-func pages(page func(token string) (next string, err error)) error {
-	for token := ""; ; {
-		next, err := page(token)
-		if err != nil || next == "" || next == token {
-			return err
-		}
-		token = next
+	for _, pool := range back {
+		klog.Background().Info("node can read a pool again", "node", n.name, "pool", pool)
 	}
 }
 
@@ -215,7 +184,11 @@ func pages(page func(token string) (next string, err error)) error {
 func (n *node) noteSnapshots(handles []string, there bool) {
 	for _, handle := range handles {
 		if id, err := volume.ParseID(handle); err == nil {
-			n.contents.note(aSnapshot(id.Name), there)
+			pool := ""
+			if there {
+				pool = id.Pool
+			}
+			n.contents.note(aSnapshot(id.Name), pool)
 		}
 	}
 	n.forgetRoom()

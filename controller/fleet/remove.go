@@ -19,7 +19,7 @@ func (f *Fleet) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) 
 	}
 	resp, err := pass(ctx, n, n.controller.DeleteVolume, req)
 	if err == nil {
-		n.contents.note(aVolume(id.Name), false)
+		n.contents.note(aVolume(id.Name), "")
 		n.forgetRoom()
 		f.decided(id.Name, n.name)
 	}
@@ -34,7 +34,7 @@ func (f *Fleet) DeleteSnapshot(ctx context.Context, req *csi.DeleteSnapshotReque
 	}
 	resp, err := pass(ctx, n, n.controller.DeleteSnapshot, req)
 	if err == nil {
-		n.contents.note(aSnapshot(id.Name), false)
+		n.contents.note(aSnapshot(id.Name), "")
 		n.forgetRoom()
 	}
 	return resp, err

@@ -28,7 +28,9 @@ func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReque
 			}
 			resp, err := n.controller.CreateSnapshot(ctx, req, opts...)
 			if err == nil {
-				n.contents.note(aSnapshot(name), true)
+				if id, err := volume.ParseID(resp.GetSnapshot().GetSnapshotId()); err == nil {
+					n.contents.note(aSnapshot(name), id.Pool)
+				}
 				n.forgetRoom()
 			}
 			return resp, err

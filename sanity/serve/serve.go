@@ -47,7 +47,7 @@ func Start(ctx context.Context, c Config) (*Driver, error) {
 	d := &Driver{Endpoint: "unix://" + c.Socket, served: make(chan error, 1)}
 	control := controller.New(controller.Config{Pools: c.Pools, MaxVolumes: c.MaxVolumes})
 	server, err := driver.New(driver.Config{
-		Endpoint: d.Endpoint, Version: "sanity", Controller: control, Group: control,
+		Endpoint: d.Endpoint, Version: "sanity", Controller: control, Group: control, Inventory: controller.NewInventory(c.Pools),
 		Node: node.New(node.Config{Pools: c.Pools, Machine: c.Machine, MaxVolumes: c.MaxVolumes}),
 	})
 	if err != nil {
