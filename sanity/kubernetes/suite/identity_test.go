@@ -45,7 +45,7 @@ func missingPoolIsNotMadeAnew(s *space) {
 		s.Errorf("another pool was made: %s", there)
 	}
 	s.machines("on", lost, "mv", "/var/lib/loam/far.away", "/var/lib/loam/far")
-	s.loamReady()
+	s.farIsOpen(lost)
 	if id := s.farPool(lost); id != ids[lost] {
 		s.Errorf("the pool that is back has the id %s, and had %s", id, ids[lost])
 	}
@@ -58,7 +58,7 @@ func missingPoolIsNotMadeAnew(s *space) {
 		"/usr/bin/loam", "pools", "--forget", "far", "--state-dir", "/host/var/lib/loam")
 	ok(s, "have the node forget the pool", err)
 	s.Logf("%s", said)
-	s.loamReady()
+	s.farIsOpen(lost)
 	if id := s.farPool(lost); id == ids[lost] {
 		s.Errorf("the new pool has the id of the old one, %s", id)
 	}

@@ -93,6 +93,7 @@ func TestFaults(t *testing.T) {
 		one{"a node loses power and comes back", nodeLosesPower},
 		one{"a node is deleted and comes back", nodeIsDeleted},
 		one{"a pool that is missing is not made anew", missingPoolIsNotMadeAnew},
+		one{"a dead pool stops no other", deadPoolStopsNoOther},
 	)
 }
 
