@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,11 +23,13 @@ import (
 // in whatever way, or when it has not heard of it for as long as a watchdog waits.
 type Frozen struct {
 	targets []string
+	others  []string // of the targets, those that somebody else had frozen before
 
 	command *exec.Cmd
 	ask     io.WriteCloser
 	answers *bufio.Reader
 	ended   sync.Once
+	lost    bool // Beat has said that it ended
 }
 
 // thawPatience is how long a call waits for what ThawLeft does.
@@ -36,7 +40,8 @@ const freezePatience = 10 * time.Second
 
 // Freeze freezes the targets, all or none. A path is where a file system is mounted (FIFREEZE, which also
 // writes out what it holds back); anything else names a device-mapper device, which is suspended with the file system on
-// it, if there is one. Busy where somebody else has frozen one.
+// it, if there is one. A file system that somebody else has frozen already is as good, as long as he holds it: it is watched and
+// never thawed (Others). A device-mapper device that somebody else holds is Busy.
 func Freeze(ctx context.Context, targets []string) (*Frozen, error) {
 	f := &Frozen{targets: targets, command: watchdogCommand(ctx, watchdogFlag, targets)}
 	f.command.Stderr = os.Stderr
@@ -67,12 +72,22 @@ func watchdogCommand(ctx context.Context, flag string, targets []string) *exec.C
 	return c
 }
 
+// Others returns which of the targets somebody else had frozen.
+func (f *Frozen) Others() []string { return f.others }
+
 // hear waits for one answer of the watchdog.
 func (f *Frozen) hear(want string) error {
 	line, err := f.answers.ReadString('\n')
 	switch line = strings.TrimSpace(line); {
 	case line == want:
 		return nil
+	case strings.HasPrefix(line, watchdogOther):
+		other, err := strconv.Unquote(strings.TrimPrefix(line, watchdogOther))
+		if err != nil {
+			return volume.Errorf(volume.Internal, "the freeze watchdog said %s: %w", shorten(line), err)
+		}
+		f.others = append(f.others, other)
+		return f.hear(want)
 	case strings.HasPrefix(line, watchdogBusy):
 		return volume.Errorf(volume.Busy, "%s", strings.TrimPrefix(line, watchdogBusy))
 	case line != "":
@@ -80,15 +95,21 @@ func (f *Frozen) hear(want string) error {
 	default:
 		// It was killed, and a freeze does not end with its process.
 		err = volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
-		return errors.Join(err, ThawLeft(context.Background(), f.targets))
+		ours := slices.DeleteFunc(slices.Clone(f.targets), func(t string) bool { return slices.Contains(f.others, t) })
+		return errors.Join(err, ThawLeft(context.Background(), ours))
 	}
 }
 
 // Beat tells the watchdog that there is still work to do. An error means that the file systems are no
-// longer frozen.
+// longer frozen; its kind is Busy where somebody else has thawed his.
 func (f *Frozen) Beat() error {
 	if _, err := fmt.Fprintln(f.ask, watchdogBeat); err != nil {
 		return volume.Errorf(volume.Unavailable, "the file systems were thawed before the copy was done: %w", err)
+	}
+	if len(f.others) > 0 && !f.lost {
+		err := f.hear(watchdogHeld)
+		f.lost = err != nil
+		return err
 	}
 	return nil
 }
@@ -99,9 +120,14 @@ func (f *Frozen) Thaw() error {
 	var err error
 	f.ended.Do(func() {
 		_, _ = fmt.Fprintln(f.ask, watchdogThaw) // where it has ended, hear finds that out
-		err = f.hear(watchdogThawed)
+		if !f.lost {
+			err = f.hear(watchdogThawed)
+		}
 		f.end()
 	})
+	if volume.Is(err, volume.Busy) {
+		return err
+	}
 	if err != nil {
 		return volume.Errorf(volume.Unavailable, "the file systems were thawed too early: %w", err)
 	}

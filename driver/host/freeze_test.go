@@ -1,10 +1,12 @@
 package host_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,8 +52,15 @@ func secondFreezeIsBusy(t *testing.T, dir, target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.Freeze(t.Context(), []string{target}); !volume.Is(err, volume.Busy) {
-		t.Errorf("a second Freeze: %v", err)
+	second, err := host.Freeze(t.Context(), []string{target})
+	if target != dir { // a device
+		if !volume.Is(err, volume.Busy) {
+			t.Errorf("a second Freeze: %v", err)
+		}
+	} else if err != nil || !slices.Equal(second.Others(), []string{target}) {
+		t.Fatalf("a second Freeze: %v", err)
+	} else if err := errors.Join(second.Beat(), second.Thaw()); err != nil {
+		t.Errorf("beside a freeze that lasts: %v", err)
 	}
 	if err := frozen.Beat(); err != nil {
 		t.Error(err)
@@ -72,6 +81,44 @@ func secondFreezeIsBusy(t *testing.T, dir, target string) {
 	if err := host.Thaw(target); err != nil {
 		t.Errorf("Thaw of what is not frozen: %v", err)
 	}
+}
+
+// What somebody else has frozen is watched, and never thawed: not when its thaw is found out, nor when the watchdog ends.
+func TestAFreezeOfSomebodyElseIsWatchedAndNeverThawed(t *testing.T) {
+	theirs, ours := mounted(t), mounted(t)
+	thaw := map[string]func(*host.Frozen) error{"at a beat": (*host.Frozen).Beat, "at the end": (*host.Frozen).Thaw}
+	for when, find := range thaw {
+		command(t, "fsfreeze", "--freeze", theirs)
+		f, err := host.Freeze(t.Context(), []string{ours, theirs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Beat(); err != nil {
+			t.Errorf("Beat while it is held: %v", err)
+		}
+		command(t, "fsfreeze", "--unfreeze", theirs)
+		if err := find(f); !volume.Is(err, volume.Busy) || !strings.Contains(err.Error(), theirs) {
+			t.Errorf("%s: %v", when, err)
+		}
+		_ = f.Thaw() // what it says was said before
+		for _, dir := range []string{theirs, ours} {
+			if !writable(dir, time.Minute) {
+				t.Errorf("%s: %s is left frozen", when, dir)
+			}
+		}
+	}
+	command(t, "fsfreeze", "--freeze", theirs)
+	f, err := host.Freeze(t.Context(), []string{ours, theirs})
+	if err == nil {
+		err = f.Thaw()
+	}
+	if err != nil {
+		t.Errorf("Freeze and Thaw: %v", err)
+	}
+	if !writable(ours, time.Minute) {
+		t.Error("what was frozen here is left frozen")
+	}
+	command(t, "fsfreeze", "--unfreeze", theirs) // fails where it is not frozen any more
 }
 
 func TestFreezeOfAllOrNone(t *testing.T) {

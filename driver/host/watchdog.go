@@ -19,8 +19,10 @@ const (
 	watchdogFlag = "--freeze-watchdog" // a binary that does not call Watchdog refuses it as unknown
 	thawFlag     = "--thaw-what-was-left"
 
+	watchdogOther  = "frozen by somebody else: " // and which, quoted; before watchdogFrozen
 	watchdogFrozen = "frozen"
 	watchdogBeat   = "beat"
+	watchdogHeld   = "held" // to a beat, where there are others
 	watchdogThaw   = "thaw"
 	watchdogThawed = "thawed"
 	watchdogBusy   = "busy: "
@@ -48,9 +50,10 @@ func Watchdog(args []string) bool {
 	return true
 }
 
-// watch freezes, waits for the parent to ask, to fall silent or to go, and thaws.
+// watch freezes, waits for the parent to ask, to fall silent or to go, and thaws what it has frozen. What somebody else has
+// frozen it only looks after.
 func watch(ctx context.Context, targets []string, in io.Reader, out io.Writer) error {
-	frozen, err := freezeAll(targets)
+	frozen, others, err := freezeAll(targets, out)
 	if err != nil {
 		busy := ""
 		if errors.Is(err, syscall.EBUSY) {
@@ -75,40 +78,83 @@ func watch(ctx context.Context, targets []string, in io.Reader, out io.Writer) e
 	if _, err := fmt.Fprintln(out, watchdogFrozen); err != nil {
 		return errors.Join(err, thawAll(frozen))
 	}
-	asked := waitForThaw(lines)
-	if err := thawFrozen(frozen); err != nil || !asked {
-		return err
+	asked, lost := waitForThaw(lines, others, out)
+	if lost == nil && asked {
+		lost = stillFrozen(others)
 	}
-	_, err = fmt.Fprintln(out, watchdogThawed)
+	err = thawFrozen(frozen)
+	switch {
+	case err != nil || (!asked && lost == nil):
+		return err
+	case lost != nil:
+		_, err = fmt.Fprintf(out, "%s%v\n", watchdogBusy, lost)
+	default:
+		_, err = fmt.Fprintln(out, watchdogThawed)
+	}
 	return err
 }
 
-// waitForThaw reports whether the parent asked, rather than fell silent or went.
-func waitForThaw(lines <-chan string) bool {
+// waitForThaw reports whether the parent asked, rather than fell silent or went. At each beat it looks whether the others are
+// still frozen, and ends with an error where one is not.
+func waitForThaw(lines <-chan string, others []string, out io.Writer) (asked bool, lost error) {
 	for {
 		select {
 		case line, open := <-lines:
 			if !open || line == watchdogThaw {
-				return open
+				return open, nil
+			}
+			if len(others) == 0 {
+				continue
+			}
+			if err := stillFrozen(others); err != nil {
+				return false, err
+			}
+			if _, err := fmt.Fprintln(out, watchdogHeld); err != nil {
+				return false, nil // the parent has gone
 			}
 		case <-time.After(freezePatience):
-			return false
+			return false, nil
 		}
 	}
 }
 
-// freezeAll returns what it has frozen, also where it could not freeze all.
-func freezeAll(targets []string) (frozen []string, err error) {
+// freezeAll returns what it has frozen, also where it could not freeze all, and what was frozen already. That it says as soon
+// as it knows: the parent must not thaw it, should this process be killed. A device-mapper device that somebody else has
+// suspended, or whose file system is frozen, is an error.
+func freezeAll(targets []string, out io.Writer) (frozen, others []string, err error) {
 	for _, m := range targets {
-		if err := freeze(m); err != nil {
-			if errors.Is(err, syscall.EBUSY) {
-				return frozen, fmt.Errorf("%q is frozen by somebody else: thaw it with fsfreeze --unfreeze, or wait: %w", m, err)
+		err := freeze(m)
+		switch {
+		case err == nil:
+			frozen = append(frozen, m)
+		case errors.Is(err, syscall.EBUSY) && isMountPoint(m):
+			others = append(others, m)
+			if _, err := fmt.Fprintf(out, "%s%q\n", watchdogOther, m); err != nil {
+				return frozen, others, err
 			}
-			return frozen, fmt.Errorf("freeze %q: %w", m, err)
+		case errors.Is(err, syscall.EBUSY):
+			return frozen, others, fmt.Errorf("%q is frozen by somebody else: thaw it with fsfreeze --unfreeze, or wait: %w", m, err)
+		default:
+			return frozen, others, fmt.Errorf("freeze %q: %w", m, err)
 		}
-		frozen = append(frozen, m)
 	}
-	return frozen, nil
+	return frozen, others, nil
+}
+
+// stillFrozen says whether somebody else still holds the file systems frozen: then no more freeze of them is allowed (FIFREEZE
+// answers EBUSY). One that is allowed is taken back at once.
+func stillFrozen(others []string) error {
+	for _, m := range others {
+		err := freeze(m)
+		if errors.Is(err, syscall.EBUSY) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(errors.New("somebody has thawed it"), thaw(m))
+		}
+		return fmt.Errorf("%q was frozen by somebody else and did not stay so until it was copied: freeze it for longer, or leave that to the snapshot: %w", m, err)
+	}
+	return nil
 }
 
 // thawFrozen thaws what this process has frozen. An error means that somebody else has thawed one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -28,16 +29,14 @@ func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, l *limits, cap
 			return err
 		}
 	}
+	if len(mounted) > 0 {
+		return p.frozen(ctx, mounted, bare, l, capture)
+	}
 	before, err := p.writes(bare)
 	if err != nil {
 		return err
 	}
-	if len(mounted) > 0 {
-		err = p.frozen(ctx, mounted, l, capture)
-	} else {
-		err = capture(nil)
-	}
-	if err != nil {
+	if err := capture(nil); err != nil {
 		return err
 	}
 	if !p.reflinks || len(ids) > 1 {
@@ -46,27 +45,51 @@ func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, l *limits, cap
 	return nil
 }
 
-// frozen calls capture while the file systems at the mount points are frozen, and says in the log for how long that was. The
-// kind of its error is InUse where it would have been for longer than it may be.
-func (p *Pool) frozen(ctx context.Context, mountPoints []string, l *limits, capture func(beat func() error) error) error {
+// held is a volume that is mounted, and where.
+type held struct {
+	volume     volume.Volume
+	mountPoint string
+}
+
+// frozen calls capture while the file systems of volumes are frozen, and says in the log for how long that was. The
+// kind of its error is InUse where it would have been for longer than it may be. A file system that somebody else has frozen
+// stays so, and has to: Busy where it was thawed meanwhile, or written to, which is seen also where it was frozen again.
+func (p *Pool) frozen(ctx context.Context, mounted []held, bare []volume.Volume, l *limits, capture func(beat func() error) error) error {
+	mountPoints := make([]string, len(mounted))
+	for i, h := range mounted {
+		mountPoints[i] = h.mountPoint
+	}
 	frozen, err := host.Freeze(ctx, mountPoints)
 	if err != nil {
 		return wrap(p.name, err)
 	}
 	start := time.Now()
+	unheld := slices.Clone(bare) // by us
+	for _, h := range mounted {
+		if slices.Contains(frozen.Others(), h.mountPoint) {
+			unheld = append(unheld, h.volume)
+		}
+	}
+	before, err := p.writes(unheld)
+	if err != nil {
+		return errors.Join(err, frozen.Thaw())
+	}
 	err = capture(func() error {
 		if l.freeze > 0 && time.Since(start) > l.freeze {
 			return volume.Errorf(volume.InUse, "pool %q: the copy took longer than the %s for which file systems may be frozen, and was given up: allow more with the parameter %s of the VolumeSnapshotClass, or end the pods that use the volumes for as long", p.name, l.freeze, volume.KeyMaxFreeze)
 		}
 		return frozen.Beat()
 	})
-	err = errors.Join(err, frozen.Thaw())
-	klog.FromContext(ctx).Info("file systems were frozen for a copy", "pool", p.name, "mountPoints", mountPoints, "seconds", time.Since(start).Seconds())
-	return err
+	err = errors.Join(err, wrap(p.name, frozen.Thaw()))
+	klog.FromContext(ctx).Info("file systems were frozen for a copy", "pool", p.name, "mountPoints", mountPoints, "frozenByOthers", frozen.Others(), "seconds", time.Since(start).Seconds())
+	if err != nil {
+		return err
+	}
+	return p.unwritten(unheld, before)
 }
 
-// inUse returns a mount point of each volume that is mounted, and each volume that is attached only.
-func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string, bare []volume.Volume, err error) {
+// inUse returns the volumes that are mounted, and those that are attached only.
+func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mounted []held, bare []volume.Volume, err error) {
 	for _, id := range ids {
 		v, err := p.Get(ctx, id)
 		if err != nil {
@@ -78,17 +101,17 @@ func (p *Pool) inUse(ctx context.Context, ids []volume.ID) (mountPoints []string
 		if !v.Attached() {
 			continue
 		}
-		mountPoint, mounted, err := p.machine.MountPoint(v.Device)
+		mountPoint, is, err := p.machine.MountPoint(v.Device)
 		if err != nil {
 			return nil, nil, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 		}
-		if mounted {
-			mountPoints = append(mountPoints, mountPoint)
+		if is {
+			mounted = append(mounted, held{volume: v, mountPoint: mountPoint})
 		} else {
 			bare = append(bare, v)
 		}
 	}
-	return mountPoints, bare, nil
+	return mounted, bare, nil
 }
 
 func (p *Pool) writes(volumes []volume.Volume) ([]host.Writes, error) {
@@ -111,7 +134,7 @@ func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
 	}
 	for i, v := range volumes {
 		if before[i] != after[i] || after[i].InFlight > 0 {
-			return volume.Errorf(volume.Busy, "volume %q was written to as block device %s while it was copied, so the copy is not of one instant: try again, or detach it", v.ID, v.Device)
+			return volume.Errorf(volume.Busy, "volume %q was written to on its device %s while it was copied, so the copy is not of one instant: try again, or detach it, or, where somebody else has frozen it, freeze it for longer", v.ID, v.Device)
 		}
 	}
 	return nil
