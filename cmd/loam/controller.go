@@ -26,6 +26,7 @@ type controllerOptions struct {
 	service, nodeAccount   string
 	certificate, key       string
 	clientCA               string
+	ignored                []string
 }
 
 func controllerCommand() *cobra.Command {
@@ -54,6 +55,7 @@ each node a certificate whose one DNS name is that of the machine.`,
 	f.StringVar(&o.certificate, "certificate", "", "file with the certificate of the controller (default: it makes one, and an authority for it)")
 	f.StringVar(&o.key, "key", "", "file with the key of the certificate")
 	f.StringVar(&o.clientCA, "client-ca", "", "file with the authorities of the nodes' certificates; without it nodes have tokens")
+	f.StringArrayVar(&o.ignored, "ignore-node", nil, "name of a node of which nothing is believed that it says it has, so that its names keep nothing from being made elsewhere; once for each")
 	return c
 }
 
@@ -104,7 +106,7 @@ func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *
 		if _, err := readAuthorities(o.clientCA); err != nil {
 			return c, nil, volume.Errorf(volume.Invalid, "--client-ca: %w", err)
 		}
-		nodes := fleet.New(fleet.Config{})
+		nodes := fleet.New(fleet.Config{Ignored: nodeNames(o.ignored)})
 		return link.ListenerConfig{
 			TLS:       &tls.Config{GetCertificate: o.ownCertificate},
 			ClientCAs: func() (*x509.CertPool, error) { return readAuthorities(o.clientCA) },
@@ -128,12 +130,21 @@ func (o controllerOptions) listener(ctx context.Context) (link.ListenerConfig, *
 		serve = authority.Certificate
 	}
 	cluster := kubernetes.NewCluster(api, o.namespace, o.pod)
-	nodes := fleet.New(fleet.Config{Cluster: cluster, FirstOnly: true})
+	nodes := fleet.New(fleet.Config{Cluster: cluster, FirstOnly: true, Ignored: nodeNames(o.ignored)})
 	return link.ListenerConfig{
 		TLS:      &tls.Config{GetCertificate: serve},
 		Nodes:    cluster.NodeNames,
 		Identify: kubernetes.NewIdentity(api, o.namespace, o.nodeAccount).Identify, Connect: nodes.Connect,
 	}, nodes, nil
+}
+
+// nodeNames returns what nodes of those names are called in handles.
+func nodeNames(names []string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = volume.NodeName(name)
+	}
+	return all
 }
 
 // names returns the DNS names by which nodes may call the controller.

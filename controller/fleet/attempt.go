@@ -14,8 +14,8 @@ type attempt struct {
 	ask  bool   // the call is over: what the node says that it has, or is making, decides
 }
 
-// tried says that the volume may be on the node, or come to be there, until decided.
-func (f *Fleet) tried(name string, a attempt) {
+// trying says that the volume may be on the node, or come to be there, until decided.
+func (f *Fleet) trying(name string, a attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.undecided[name] = a

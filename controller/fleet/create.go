@@ -33,12 +33,20 @@ func (f *Fleet) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) 
 }
 
 func (f *Fleet) create(ctx context.Context, name string, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	holder, err := f.holder(ctx, name)
+	holder, err := f.tried(ctx, name)
+	if err == nil && holder == nil {
+		holder, err = f.claimant(ctx, name, req)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if holder != nil {
 		resp, err := f.createOn(ctx, holder, name, req)
+		if err == nil {
+			if err := mayHave(holder, name, "", req); err != nil {
+				return nil, err
+			}
+		}
 		if status.Code(err) != codes.ResourceExhausted {
 			return resp, err
 		}
@@ -100,7 +108,7 @@ func (f *Fleet) createOn(ctx context.Context, n *node, name string, req *csi.Cre
 		return nil, ctx.Err()
 	}
 	last := attempt{node: n.name, pool: volume.OwnParameters(req.GetParameters())[volume.KeyPool]}
-	f.tried(name, last)
+	f.trying(name, last)
 	resp, err := pass(ctx, n, n.controller.CreateVolume, req)
 	switch endingOf(err) {
 	case made:
@@ -115,40 +123,37 @@ func (f *Fleet) createOn(ctx context.Context, n *node, name string, req *csi.Cre
 		f.decided(name, n.name)
 	case failed:
 		last.ask = true
-		f.tried(name, last)
+		f.trying(name, last)
 	case open:
 	}
 	return resp, err
 }
 
-// holder returns the node that has a volume of that name, or may have; nil if none does. The kind of its
+// tried returns the node on which this replica has tried to make the volume, if it may have it; nil otherwise. The kind of its
 // error is Unavailable where that node is not connected, or cannot read the pool: making the volume elsewhere would make it twice.
-func (f *Fleet) holder(ctx context.Context, name string) (*node, error) {
+func (f *Fleet) tried(ctx context.Context, name string) (*node, error) {
 	f.mu.Lock()
 	last, tried := f.undecided[name]
 	f.mu.Unlock()
-	if tried {
-		n, err := f.node(last.node)
-		switch {
-		case err != nil && !f.gone(ctx, last.node):
-			return nil, volume.Errorf(volume.Unavailable, "volume %q may have been made there already: %w", name, err)
-		case err == nil && !(last.ask && n.hear(ctx, time.Now(), f.config.Patience) && !n.contents.holds(aVolume(name))):
-			return n, f.hidden(ctx, n, name)
-		case err == nil:
-			if err := f.undecidedIn(n, name, last.pool); err != nil {
-				return nil, err
-			}
-		case err != nil:
-			f.config.Cluster.Report(ctx, "NodeGone", "volume "+name+" is made on another node: it may be on node "+last.node+", which the cluster has no more")
-		}
-		f.decided(name, last.node)
+	if !tried {
+		return nil, nil
 	}
-	for _, n := range f.members() {
-		if n.contents.holds(aVolume(name)) {
-			return n, f.hidden(ctx, n, name)
+	n, err := f.node(last.node)
+	switch {
+	case f.ignored(last.node):
+	case err != nil && !f.gone(ctx, last.node):
+		return nil, volume.Errorf(volume.Unavailable, "volume %q may have been made there already: %w", name, err)
+	case err == nil && !(last.ask && n.hear(ctx, time.Now(), f.config.Patience) && !n.contents.holds(aVolume(name))):
+		return n, f.hidden(ctx, n, name)
+	case err == nil:
+		if err := f.undecidedIn(n, name, last.pool); err != nil {
+			return nil, err
 		}
+	case err != nil:
+		f.config.Cluster.Report(ctx, "NodeGone", "volume "+name+" is made on another node: it may be on node "+last.node+", which the cluster has no more")
 	}
-	return nil, f.heldAway(ctx, name)
+	f.decided(name, last.node)
+	return nil, nil
 }
 
 // heldAway says that a node which has left had the volume. The kind of its error is Unavailable. What was on one that
@@ -157,7 +162,7 @@ func (f *Fleet) heldAway(ctx context.Context, name string) error {
 	f.mu.Lock()
 	var on []string
 	for node, c := range f.away {
-		if c.holds(aVolume(name)) {
+		if c.holds(aVolume(name)) && !f.ignored(node) {
 			on = append(on, node)
 		}
 	}

@@ -36,6 +36,10 @@ type Config struct {
 	// the specification has it.
 	FirstOnly bool
 
+	// Ignored are nodes, by their volume.NodeName, of which an administrator says that what they claim to have is not to be
+	// believed: their names keep nothing from being made on others.
+	Ignored []string
+
 	// Settle is how long a Fleet waits for a node that has not connected since its start, or that has just
 	// left, instead of going on without it; 10 s where it is 0.
 	Settle time.Duration

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"strings"
-	"unicode"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
@@ -74,7 +73,7 @@ func (t *told) add(node string, page *inventory.ListInventoryResponse) error {
 		}
 		pool := strings.Clone(p.GetName()) // and not all of the page with it
 		if p.GetUnreadable() != "" {
-			t.unreadable[pool] = oneLine(p.GetUnreadable())
+			t.unreadable[pool] = volume.Printable(p.GetUnreadable(), mostReason)
 		}
 		for _, name := range p.GetVolumes() {
 			if err := t.put(node, pool, name, aVolume); err != nil {
@@ -113,20 +112,6 @@ func checkName(id volume.ID) error {
 		return volume.Errorf(volume.Internal, "node %q: its inventory has %.200q, which is no name", id.Node, id.Name)
 	}
 	return nil
-}
-
-// oneLine makes a reason that a node gives fit for an error and the log.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > mostReason {
-		text = strings.ToValidUTF8(text[:mostReason], "") + "..."
-	}
-	return text
 }
 
 // listCSI is what is asked of a node that has no inventory. One with a pool that cannot be read gives no list at all.

@@ -41,7 +41,9 @@ func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReque
 // snapshotElsewhere returns another node than n that has a snapshot of that name, and has just said so.
 func (f *Fleet) snapshotElsewhere(ctx context.Context, n *node, name string) *node {
 	for _, other := range f.members() {
-		has := func() bool { return other.name != n.name && other.contents.holds(aSnapshot(name)) }
+		has := func() bool {
+			return other.name != n.name && !f.ignored(other.name) && other.contents.holds(aSnapshot(name))
+		}
 		if has() && other.hear(ctx, time.Now(), f.config.Patience) && has() {
 			return other
 		}
