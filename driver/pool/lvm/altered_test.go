@@ -136,6 +136,48 @@ func TestAVolumeThatIsMoved(t *testing.T) {
 	noDevices(t)
 }
 
+// Of a RAID volume, pvmove moves an image, and the volume itself does not look moved.
+func TestARAIDVolumeThatIsMoved(t *testing.T) {
+	p := fresh(t, kind{name: "raid1", config: lvm.Config{VolumeGroup: vg, Type: lvm.RAID1}, disks: 3, each: "300m"})
+	for _, name := range []string{"a", "b", "c"} {
+		must(t, second(p.Create(t.Context(), spec(name, 8*volume.MiB))))
+		writeTo(t, p, name, "old")
+	}
+	device := attach(t, p, "b")
+	disk := strings.Split(runLVM(t, "lvs", "--all", "--noheadings", "-o", "devices", vg+"/loam.fast.v.a_rimage_0"), "(")[0]
+	beginMove(t, strings.TrimSpace(disk))
+	says(t, "Delete", p.Delete(t.Context(), id("a")), volume.Busy, "pvmove0")
+	holds(t, p, "a", "old")
+	noDevice(t, "loam.fast.v.a")
+	says(t, "Delete of one that was attached meanwhile", p.Delete(t.Context(), id("a")), volume.Busy, "pvmove0")
+	if v, err := p.Get(t.Context(), id("b")); err != nil || v.Device != device {
+		t.Errorf("it was at %s, and Get answers %+v, %v", device, v, err)
+	}
+	endMove(t)
+	must(t, p.Detach(t.Context(), id("b")))
+	holds(t, p, "a", "old") // LVM refuses to activate it while it has left a part of it active
+	for _, name := range []string{"c", "a"} {
+		must(t, p.Delete(t.Context(), id(name)))
+	}
+	must(t, p.Delete(t.Context(), id("b")))
+	noDevices(t)
+}
+
+// A device that a command of LVM has left suspended is mended before it is handed out again: who opens it would wait for ever.
+func TestADeviceThatWasLeftSuspended(t *testing.T) {
+	p := fresh(t, kinds()[0])
+	must(t, second(p.Create(t.Context(), spec("a", 8*volume.MiB))))
+	device := attach(t, p, "a")
+	run(t, "dmsetup", "suspend", vg+"-loam.fast.v.a")
+	if again := attach(t, p, "a"); again != device {
+		t.Errorf("it was at %s, and is at %s", device, again)
+	}
+	if state := run(t, "dmsetup", "info", "--columns", "--noheadings", "-o", "suspended", vg+"-loam.fast.v.a"); strings.Contains(state, "Suspended") {
+		t.Error("it is suspended")
+	}
+	must(t, p.Detach(t.Context(), id("a")))
+}
+
 // While a thin pool is moved, nothing is made, changed or removed in it, for LVM leaves devices suspended. Its volumes come and go.
 func TestAThinPoolThatIsMoved(t *testing.T) {
 	k := kinds()[1]

@@ -61,8 +61,10 @@ func (p *Pool) lvmPlain(ctx context.Context, further string, args ...string) ([]
 			out, err = p.run(ctx, further, disks, args)
 		}
 	}
+	if err != nil && p.mendFailed(ctx) && activates(args) { // LVM itself leaves parts active of what it has moved
+		out, err = p.run(ctx, further, disks, args)
+	}
 	if err != nil {
-		p.mendFailed(ctx)
 		return out, err
 	}
 	return out, p.flush(disks)

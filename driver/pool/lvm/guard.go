@@ -19,6 +19,12 @@ func changes(args []string) bool {
 	return false
 }
 
+// activates reports whether a command makes devices appear.
+func activates(args []string) bool {
+	i := slices.Index(args, "--activate")
+	return args[0] == "lvchange" && i > 0 && i+1 < len(args) && args[i+1] == "y"
+}
+
 // whole says whether all disks of the group are there, and sees to it that commands are given all of them. LVM makes and
 // extends nothing where one is missing, but it removes and tags; and what it writes then says that the disk is
 // missing for good, also once it is back. And it gives out extents of a disk that are not there. The kind of its error is Unavailable.

@@ -67,17 +67,23 @@ func (c cutOff) removeLinks() error {
 	return nil
 }
 
-// mendFailed is mendCutOff after a command that failed, which may have been killed.
-func (p *Pool) mendFailed(ctx context.Context) {
+// mendFailed is mendCutOff after a command that failed, which may have been killed, or met what another one has left. It
+// reports whether there was something to mend, and it is mended.
+func (p *Pool) mendFailed(ctx context.Context) bool {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
 	defer cancel()
 	g, err := p.stored(work)
+	var left cutOff
 	if err == nil {
+		left, err = p.cutOff(g)
+	}
+	if err == nil && !left.none() {
 		err = p.mendCutOff(work, g)
 	}
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "what a command of LVM may have left stays so", "pool", p.name)
 	}
+	return err == nil && !left.none()
 }
 
 // mendSuspended mends a device that a command of LVM has left suspended, which may have been somebody else's: whoever reads from it
