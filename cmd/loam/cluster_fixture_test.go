@@ -61,7 +61,13 @@ func (c *cluster) startController(address string) {
 // startNode starts a node with a pool that has a file system of its own, in the directory that it always has.
 func (c *cluster) startNode(name string) *process {
 	c.Helper()
-	config := fmt.Sprintf("pools: [{name: default, loop: {directory: %s, size: 400Mi, allocation: sparse, create: true}}]", c.path(name, "pool"))
+	return c.startNodeWith(name, "")
+}
+
+// startNodeWith is startNode with further pools, each as "{name: ...}".
+func (c *cluster) startNodeWith(name, further string) *process {
+	c.Helper()
+	config := fmt.Sprintf("pools: [{name: default, loop: {directory: %s, size: 400Mi, allocation: sparse, create: true}}, %s]", c.path(name, "pool"), further)
 	for _, dir := range []string{c.path(name, "plugins_registry"), c.path(name, "pods")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			c.Fatal(err)

@@ -1,14 +1,25 @@
 package loop_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/pool/pooltest"
 	"github.com/loam-storage/loam/driver/volume"
 )
+
+// away takes the file away that says which pool it is, as everything goes with a disk.
+func away(t *testing.T, c loop.Config) (back func()) {
+	t.Helper()
+	file := filepath.Join(c.Directory, "pool.json")
+	if c.SizeBytes > 0 {
+		file = filepath.Join(c.Directory, "mounted", "pool.json")
+	}
+	run(t, "mv", file, file+".away")
+	return func() { run(t, "mv", file+".away", file) }
+}
 
 // damages returns what may befall a volume or snapshot of the pool that c says when it is done.
 func damages(c *loop.Config) (all []pooltest.Damage) {
@@ -24,8 +35,9 @@ func damages(c *loop.Config) (all []pooltest.Damage) {
 		{name: "its record is of a later version", text: func(string) []byte { return []byte(`{"version": 99}`) }},
 		{name: "its image is lost", image: true},
 	} {
-		do := func(dir, record string) func(volume.ID) (func(), error) {
-			return func(id volume.ID) (func(), error) {
+		do := func(dir, record string) func(*testing.T, volume.ID) func() {
+			return func(t *testing.T, id volume.ID) func() {
+				t.Helper()
 				root := c.Directory
 				if c.SizeBytes > 0 {
 					root = filepath.Join(root, "mounted")
@@ -41,11 +53,10 @@ func damages(c *loop.Config) (all []pooltest.Damage) {
 				if err == nil && d.text != nil {
 					err = os.WriteFile(file, d.text(string(was)), 0o600)
 				}
-				return func() {
-					if err := os.Rename(file+".away", file); err != nil {
-						panic(errors.Join(errors.New("a test cannot mend what it damaged"), err))
-					}
-				}, err
+				if err != nil {
+					t.Fatal(err)
+				}
+				return func() { run(t, "mv", file+".away", file) }
 			}
 		}
 		all = append(all, pooltest.Damage{Name: d.name, Volume: do("volumes", "volume.json"), Snapshot: do("snapshots", "snapshot.json")})

@@ -48,7 +48,7 @@ func TestLoopPoolKeepsTheContract(t *testing.T) {
 			var p *loop.Pool // the one that is open now
 			c := k.config
 			pooltest.Run(t, pooltest.Options{
-				Node: node, Slack: k.slack, Damages: damages(&c),
+				Node: node, Slack: k.slack, Damages: damages(&c), Away: func(t *testing.T) func() { return away(t, c) },
 				New: func(t *testing.T) pool.Pool {
 					c.Directory = t.TempDir()
 					if k.fsType != "" {

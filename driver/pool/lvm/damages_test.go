@@ -1,10 +1,9 @@
 package lvm_test
 
 import (
-	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/loam-storage/loam/driver/pool/pooltest"
 	"github.com/loam-storage/loam/driver/volume"
@@ -12,13 +11,6 @@ import (
 
 // damages returns what may befall the tags of a volume or snapshot.
 func damages() (all []pooltest.Damage) {
-	lv := func(args ...string) (string, error) {
-		out, err := exec.Command("lvm", append([]string{args[0], "--config", settings}, args[1:]...)...).CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%v: %w\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out)), err
-	}
 	for _, d := range []struct {
 		name   string
 		prefix string // of the tags that go
@@ -32,15 +24,12 @@ func damages() (all []pooltest.Damage) {
 		{"the tag that says whose it is, is garbage", "loam.storage/%s=", "loam.storage/%[1]s=garbage", true},
 		{"it is neither ready nor wiped", "loam.storage/ready", "", false},
 	} {
-		do := func(what, letter string) func(volume.ID) (func(), error) {
-			return func(id volume.ID) (func(), error) {
+		do := func(what, letter string) func(*testing.T, volume.ID) func() {
+			return func(t *testing.T, id volume.ID) func() {
+				t.Helper()
 				name := vg + "/loam.fast." + letter + "." + id.Name
-				text, err := lv("lvs", "--noheadings", "-o", "lv_tags", name)
-				if err != nil {
-					return nil, err
-				}
 				prefix, put := strings.ReplaceAll(d.prefix, "%s", what), strings.ReplaceAll(d.put, "%[1]s", what)
-				tags := slices.DeleteFunc(strings.Split(text, ","), func(tag string) bool {
+				tags := slices.DeleteFunc(strings.Split(runLVM(t, "lvs", "--noheadings", "-o", "lv_tags", name), ","), func(tag string) bool {
 					return !strings.HasPrefix(tag, prefix) && (prefix != "loam.storage/ready" || !strings.HasPrefix(tag, "loam.storage/wiped="))
 				})
 				away, back := []string{"lvchange"}, []string{"lvchange"}
@@ -50,12 +39,8 @@ func damages() (all []pooltest.Damage) {
 				if put != "" {
 					away, back = append(away, "--addtag", put), append(back, "--deltag", put)
 				}
-				_, err = lv(append(away, name)...)
-				return func() {
-					if _, err := lv(append(back, name)...); err != nil {
-						panic(err)
-					}
-				}, err
+				runLVM(t, append(away, name)...)
+				return func() { runLVM(t, append(back, name)...) }
 			}
 		}
 		damage := pooltest.Damage{Name: d.name, Volume: do("volume", "v")}

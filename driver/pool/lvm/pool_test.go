@@ -31,7 +31,10 @@ func TestPool(t *testing.T) {
 			}
 			pooltest.Run(t, pooltest.Options{
 				Node: node,
-				Slow: true, Damages: damages(),
+				Slow: true, Damages: damages(), Away: func(t *testing.T) func() {
+					runLVM(t, "vgrename", vg, vg+"away")
+					return func() { runLVM(t, "vgrename", vg+"away", vg) }
+				},
 				New: func(t *testing.T) pool.Pool {
 					p := open(t, k.config, host.NewRunner())
 					t.Cleanup(func() { empty(t, p) })

@@ -11,9 +11,9 @@ import (
 
 func TestMemoryPoolKeepsTheContract(t *testing.T) {
 	var p *memory.Pool // the one that is tested now
-	damage := func(id volume.ID) (func(), error) {
+	damage := func(_ *testing.T, id volume.ID) func() {
 		p.Damage(id, "a test has damaged it")
-		return func() { p.Damage(id, "") }, nil
+		return func() { p.Damage(id, "") }
 	}
 	pooltest.Run(t, pooltest.Options{Node: "n1", Untried: true, New: func(t *testing.T) pool.Pool {
 		p = memory.New("fast", "n1", 256*volume.MiB)

@@ -13,8 +13,8 @@ import (
 // Damage is a way in which a volume or snapshot loses what its pool keeps of it beside its bytes.
 type Damage struct {
 	Name     string
-	Volume   func(id volume.ID) (mend func(), err error) // nil: it does not befall volumes
-	Snapshot func(id volume.ID) (mend func(), err error) // of one taken alone
+	Volume   func(t *testing.T, id volume.ID) (mend func()) // nil: it does not befall volumes
+	Snapshot func(t *testing.T, id volume.ID) (mend func()) // of one taken alone
 }
 
 var damageTests = []test{
@@ -48,14 +48,6 @@ func (e *env) with(t *testing.T) *env {
 	return &inner
 }
 
-// damage damages something until mend is called.
-func (e *env) damage(name string, do func(volume.ID) (func(), error)) (mend func()) {
-	e.Helper()
-	mend, err := do(e.id(name))
-	e.ok("damage "+name, err)
-	return mend
-}
-
 // refusesDamaged fails the test unless each call is refused because the thing of that name is damaged.
 func (e *env) refusesDamaged(name string, calls map[string]error) {
 	e.Helper()
@@ -79,7 +71,7 @@ func (e *env) damagedVolume(d Damage) {
 		e.create(name)
 	}
 	was := e.get("damaged")
-	mend := e.damage("damaged", d.Volume)
+	mend := d.Volume(e.T, e.id("damaged"))
 	if names := e.names(); !slices.Equal(names, []string{"a", "damaged", "z"}) {
 		e.Errorf("List has %q", names)
 	}
@@ -124,7 +116,7 @@ func (e *env) damagedVolume(d Damage) {
 func (e *env) damagedAndAttached(d Damage) {
 	e.create("damaged")
 	device := e.attach("damaged")
-	mend := e.damage("damaged", d.Volume)
+	mend := d.Volume(e.T, e.id("damaged"))
 	v := e.get("damaged")
 	if v.Damage == "" {
 		e.Errorf("Get answered %+v", v)
@@ -155,7 +147,7 @@ func (e *env) damagedSnapshot(d Damage) {
 	for _, name := range []string{"a", "damaged", "z"} {
 		e.snapshot(name, "v")
 	}
-	mend := e.damage("damaged", d.Snapshot)
+	mend := d.Snapshot(e.T, e.id("damaged"))
 	if names := e.snapshotNames(); !slices.Equal(names, []string{"a", "damaged", "z"}) {
 		e.Errorf("ListSnapshots has %q", names)
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	Untried bool
 	// Damages is what may befall a volume or snapshot of the pool. None: this pool keeps nothing that could be lost.
 	Damages []Damage
+	// Away has the pool not be at its place until back is called. Nil for one that cannot go away.
+	Away func(t *testing.T) (back func())
 	// Slow is for a pool that starts a process with each call: what is done over and over is done less often.
 	Slow bool
 }
@@ -43,7 +45,7 @@ func Run(t *testing.T, o Options) {
 		{"create", createTests}, {"remove", removeTests}, {"attach", attachTests}, {"expand", expandTests},
 		{"capacity", capacityTests}, {"snapshot", snapshotTests}, {"copy", copyTests}, {"group", groupTests},
 		{"reopen", reopenTests}, {"block", blockTests}, {"mkfs", mkfsTests}, {"mark", markTests},
-		{"damage", damageTests},
+		{"damage", damageTests}, {"away", awayTests},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
@@ -54,6 +56,9 @@ func Run(t *testing.T, o Options) {
 					}
 					if g.name == "mkfs" && o.Untried {
 						t.Skip("this pool has nothing to try mkfs on")
+					}
+					if g.name == "away" && o.Away == nil {
+						t.Skip("this pool cannot go away")
 					}
 					p := o.New(t)
 					snapshots, _ := p.(pool.Snapshotter)
