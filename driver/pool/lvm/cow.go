@@ -44,6 +44,9 @@ func (p *Pool) snapshotCost(size volume.Size) int64 {
 // lvsnapshot makes a snapshot of a logical volume in one command. One that is no volume yet can
 // neither be written to nor activated by chance.
 func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable bool) error {
+	if err := p.notFrozen(ctx, origin); err != nil {
+		return err
+	}
 	further, err := p.keepReadOnly(origin)
 	if err != nil {
 		return err
