@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -30,13 +31,22 @@ func Preallocate(f *os.File, from, to volume.Size) error {
 		undone := f.Truncate(info.Size()) // which frees what is behind it; punching a hole there does not, on ext4
 		kind := volume.Internal
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			kind = volume.Full
+			return noSpace(f, fmt.Sprintf("allocate %s for", to-from), errors.Join(err, undone))
 		} else if errors.Is(err, unix.EFBIG) {
 			kind = volume.OutOfRange
 		}
 		return volume.Errorf(kind, "allocate %s for %q: %w", to-from, f.Name(), errors.Join(err, undone))
 	}
 	return SetSize(f, to)
+}
+
+// noSpace says how much the file system of f has left, where that was too little.
+func noSpace(f *os.File, what string, err error) error {
+	var s unix.Statfs_t
+	if statErr := unix.Fstatfs(int(f.Fd()), &s); statErr != nil {
+		return volume.Errorf(volume.Full, "%s %q: %w", what, f.Name(), err)
+	}
+	return volume.Errorf(volume.Full, "%s %q: %w: its file system has %s left of %s", what, f.Name(), err, volume.Size(int64(s.Bavail)*s.Bsize), volume.Size(int64(s.Blocks)*s.Bsize))
 }
 
 // FillHoles takes blocks for what the file has none yet, up to size. What is there stays as it is.
@@ -75,7 +85,7 @@ func reflinkBy(from *os.File, clone func() error) (bool, error) {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOTTY):
 		return false, nil
 	case errors.Is(err, unix.ENOSPC):
-		return false, volume.Errorf(volume.Full, "share the blocks of %q: %w", from.Name(), err)
+		return false, noSpace(from, "share the blocks of", err)
 	default:
 		return false, failed("share the blocks of", from.Name(), err)
 	}
@@ -140,7 +150,7 @@ func CopySparse(ctx context.Context, to, from *os.File, beat func() error) error
 			}
 			_, err := io.Copy(io.NewOffsetWriter(to, at), io.NewSectionReader(from, at, min(step, end-at)))
 			if errors.Is(err, unix.ENOSPC) {
-				return volume.Errorf(volume.Full, "copy %q: %w", from.Name(), err)
+				return noSpace(to, "copy to", err)
 			}
 			if err != nil {
 				return failed("copy", from.Name(), err)

@@ -68,7 +68,7 @@ func (p *Pool) take(bytes volume.Size, allocate func() error) error {
 	if err := p.isFree(bytes); err != nil {
 		return err
 	}
-	return p.noSpace(allocate())
+	return wrap(p.name, allocate())
 }
 
 // takeFor is take for the image that is made in dir. Until letGo it is counted with all that m says.
@@ -131,17 +131,6 @@ func (m measured) kept() string {
 		return ""
 	}
 	return fmt.Sprintf(", beside the %s of its %s that reserve keeps back", m.reserved, m.size)
-}
-
-// noSpace names the pool in an error, and says how much its file system has left where that was too little for what the
-// figures had said to be there.
-func (p *Pool) noSpace(err error) error {
-	if volume.Is(err, volume.Full) {
-		if usage, usageErr := p.machine.Usage(p.root); usageErr == nil {
-			err = volume.Errorf(volume.Full, "%w: %s of %s are left in the file system", err, volume.Size(usage.AvailableBytes), volume.Size(usage.TotalBytes))
-		}
-	}
-	return wrap(p.name, err)
 }
 
 // letGo ends the counting of what is made in dir or below it. If it succeeded it has been counted

@@ -136,7 +136,7 @@ func (p *Pool) fill(ctx context.Context, dir string, spec volume.Spec, source or
 		return err
 	}
 	if err := p.allocate(image, 0, size); err != nil {
-		return p.noSpace(err)
+		return wrap(p.name, err)
 	}
 	var marks []string
 	if source.mark == volume.Block {
@@ -225,7 +225,7 @@ func (p *Pool) grow(v volume.Volume, size volume.Size) (err error) {
 	// Inside, the image is seen to have grown before anybody else looks for space.
 	err = p.take(size-v.Size, func() error { return p.allocate(image, v.Size, size) })
 	if err != nil {
-		return err
+		return volume.Errorf(volume.KindOf(err), "volume %q cannot grow from %s to %s: %w", v.ID, v.Size, size, err)
 	}
 	return image.Sync()
 }

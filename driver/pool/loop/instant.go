@@ -190,7 +190,7 @@ func (p *Pool) copyFile(ctx context.Context, image *os.File, path string, beat f
 		shared, err = host.ReflinkInPieces(image, from, beat)
 	}
 	if err != nil || shared {
-		return p.noSpace(err)
+		return wrap(p.name, err)
 	}
 	info, err := from.Stat()
 	if err != nil {
@@ -199,7 +199,7 @@ func (p *Pool) copyFile(ctx context.Context, image *os.File, path string, beat f
 	if err := host.SetSize(image, volume.Size(info.Size())); err != nil {
 		return wrap(p.name, err)
 	}
-	return p.noSpace(host.CopySparse(ctx, image, from, beat))
+	return wrap(p.name, host.CopySparse(ctx, image, from, beat))
 }
 
 // canReflink tries it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
@@ -40,6 +41,49 @@ func TestReserveIsNeverGivenOut(t *testing.T) {
 		if !volume.Is(err, volume.Full) {
 			t.Errorf("reserve in %s: Create of more than is free: %v", what, err)
 		}
+	}
+}
+
+// Who is told that there is no room hears how much there is, and what takes the rest.
+func TestNoRoomIsExplained(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	c := loop.Config{Directory: t.TempDir(), SizeBytes: 512 * volume.MiB, ReserveBytes: 100 * volume.MiB, Create: true}
+	p := open(t, c)
+	t.Cleanup(func() { closeAll(t, p) })
+	create(t, p, "a", 64*volume.MiB)
+	says := func(what string, err error, words ...string) {
+		t.Helper()
+		if !volume.Is(err, volume.Full) {
+			t.Errorf("%s: %v", what, err)
+			return
+		}
+		for _, word := range append(words, `pool "fast" has `, " free, ", " asked", "64MiB are promised", "100MiB of its", "reserve keeps back") {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%s does not say %q: %v", what, word, err)
+			}
+		}
+	}
+	_, err := p.Create(t.Context(), volume.Spec{ID: id("b"), Size: volume.Range{RequiredBytes: volume.GiB}})
+	says("Create", err, "1GiB asked")
+	_, err = p.Expand(t.Context(), id("a"), volume.Range{RequiredBytes: volume.GiB})
+	says("Expand", err, `"n1/fast/a"`, "from 64MiB to 1GiB")
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.ReserveBytes = 3 * volume.GiB
+	p = open(t, c)
+	s, err := p.Status(t.Context())
+	if err != nil || s.Healthy || s.FreeBytes != 0 || !strings.Contains(s.Message, "reserve keeps back 3GiB") {
+		t.Errorf("with a reserve that is larger than the pool Status answered %+v, %v", s, err)
+	}
+	_, err = p.Create(t.Context(), volume.Spec{ID: id("b"), Size: volume.Range{RequiredBytes: volume.MiB}})
+	if !volume.Is(err, volume.Full) || !strings.Contains(err.Error(), "3GiB") || !strings.Contains(err.Error(), "reserve") {
+		t.Errorf("Create with such a reserve: %v", err)
+	}
+	c.Directory, c.SizeBytes, c.ReserveBytes = t.TempDir(), 8*volume.TiB, 0
+	_, err = loop.Open(t.Context(), "fast", node, c, host.New(host.NewRunner()))
+	if !volume.Is(err, volume.Full) || !strings.Contains(err.Error(), " left of ") || !strings.Contains(err.Error(), "8TiB") {
+		t.Errorf("Open of a pool that is larger than its disk: %v", err)
 	}
 }
 
