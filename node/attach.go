@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -72,22 +73,33 @@ func (s *Server) reattach(ctx context.Context, p pool.Pool, v volume.Volume, rea
 }
 
 // free says whether nobody uses the device of v, nor its bytes through another one. The kind of its error is
-// Busy, or InUse.
-func (s *Server) free(v volume.Volume) error {
+// Busy, or InUse. A file system that is mounted in other mount namespaces only is no error: it can be mounted here, too, and
+// nothing else can be done with it.
+func (s *Server) free(v volume.Volume) (host.Elsewhere, error) {
 	release, err := s.machine.Claim(v.Device)
+	if volume.Is(err, volume.Busy) {
+		elsewhere, failed := s.machine.Elsewhere(v.Device)
+		if failed != nil || elsewhere.FSType != "" {
+			return elsewhere, failed
+		}
+		if elsewhere.Thawed {
+			release, err = s.machine.Claim(v.Device)
+		}
+	}
 	if err != nil {
-		return volume.Errorf(volume.KindOf(err), "volume %q: %w", v.ID, err)
+		return host.Elsewhere{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", v.ID, err)
 	}
 	release()
-	return nil
+	return host.Elsewhere{}, nil
 }
 
-// freeIfAttached is free for a device that may be there already: before anything is to be taken back.
-func (s *Server) freeIfAttached(v volume.Volume) error {
-	if !v.Attached() {
-		return nil
+// unused is free for who needs the device for itself.
+func (s *Server) unused(v volume.Volume) error {
+	elsewhere, err := s.free(v)
+	if err == nil && elsewhere.FSType != "" {
+		err = volume.Errorf(volume.InUse, "volume %q cannot be used as a block device: its file system is %s: end what uses it there", v.ID, elsewhere)
 	}
-	return s.free(v)
+	return err
 }
 
 // fill makes the device as large as its volume, which it may not be where growing the volume was cut

@@ -40,10 +40,8 @@ func (s *Server) findEphemeral(ctx context.Context, handle string) (pool.Pool, v
 		v, err := p.Get(ctx, s.ephemeralID(p, handle))
 		switch {
 		case volume.Is(err, volume.NotFound):
-		case volume.Is(err, volume.Unavailable):
-			missing = err
 		case err != nil:
-			return nil, volume.Volume{}, err
+			missing = err // that pool may have it, and so may the next
 		case v.Ephemeral:
 			return p, v, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,20 +32,55 @@ func TestMain(m *testing.M) {
 type real struct {
 	*testing.T
 	*node.Server
-	pool *loop.Pool
-	dir  string
+	machine *host.Host
+	ran     *ran
+	pool    *loop.Pool
+	dir     string
 }
 
-func newReal(t *testing.T) *real {
+// ran notes which commands were run.
+type ran struct {
+	host.Runner
+	mu    sync.Mutex
+	names []string
+	fails string // a command that fails
+}
+
+func (r *ran) Run(ctx context.Context, c host.Command) ([]byte, error) {
+	r.mu.Lock()
+	r.names = append(r.names, c.Name)
+	fails := c.Name == r.fails
+	r.mu.Unlock()
+	if fails {
+		return nil, &host.ExitError{Command: c.Name, Code: 4, Stderr: "UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY"}
+	}
+	return r.Runner.Run(ctx, c)
+}
+
+// taken returns the commands that were run since it was called last.
+func (r *ran) taken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := r.names
+	r.names = nil
+	return names
+}
+
+func newReal(t *testing.T) *real { return newRealWith(t, loop.Config{}) }
+
+// newRealWith has a pool of that configuration, in a directory of its own.
+func newRealWith(t *testing.T, c loop.Config) *real {
 	t.Helper()
 	hosttest.NeedsRoot(t)
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine := host.New(host.NewRunner())
-	m := &real{T: t, dir: dir}
-	m.pool, err = loop.Open(t.Context(), "fast", nodeName, loop.Config{Directory: m.path("pool"), Create: true}, machine)
+	ran := &ran{Runner: host.NewRunner()}
+	machine := host.New(ran)
+	m := &real{T: t, dir: dir, machine: machine, ran: ran}
+	c.Directory, c.Create = m.path("pool"), true
+	m.pool, err = loop.Open(t.Context(), "fast", nodeName, c, machine)
 	m.ok("Open", err)
 	pools, err := pool.NewSet(nodeName, m.pool)
 	m.ok("NewSet", err)
@@ -52,13 +88,15 @@ func newReal(t *testing.T) *real {
 	t.Cleanup(func() { // what a test that failed left
 		mounts, _ := machine.Mounts()
 		for _, at := range slices.Backward(mounts) {
-			if strings.HasPrefix(at.Target, dir+"/") {
+			if strings.HasPrefix(at.Target, dir+"/") && filepath.Base(at.Target) != "mounted" {
 				_ = machine.Unmount(context.Background(), at.Target)
 			}
 		}
-		volumes, _ := m.pool.List(context.Background(), "", 0)
-		for _, v := range volumes {
-			_ = m.pool.Detach(context.Background(), v.ID)
+		devices, _ := machine.DevicesByName()
+		for _, d := range devices {
+			if d.File != nil && strings.HasPrefix(d.File.Path, dir+"/") && filepath.Base(d.File.Path) == "image" {
+				_ = machine.DetachDevice(context.Background(), d, "")
+			}
 		}
 		m.ok("Close", m.pool.Close())
 	})

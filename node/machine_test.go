@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,6 +53,9 @@ func newMachine(t testing.TB) *machine {
 	t.Cleanup(func() { _, _ = m.fast.Close(), slow.Close() })
 	m.pools, err = pool.NewSet(nodeName, m.fast, slow)
 	m.ok("NewSet", err)
+	m.m.SetDevices(hosttest.Devices{List: m.devices, Detach: func(ctx context.Context, d host.BlockDevice) error {
+		return m.fast.Pool.Detach(ctx, m.id(filepath.Base(filepath.Dir(d.File.Path))))
+	}})
 	m.restart()
 	for _, name := range []string{"staging", "pods"} {
 		m.ok("make a directory", os.Mkdir(m.path(name), 0o750))
@@ -63,6 +67,17 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) restart() {
 	m.m.Restart()
 	m.Server = node.New(node.Config{Pools: m.pools, Machine: m.m, MaxVolumes: 7, Ephemeral: m.ephemeral})
+}
+
+// devices returns those of the pool "fast" as the kernel would call them.
+func (m *machine) devices() (all []host.BlockDevice, err error) {
+	volumes, err := m.fast.Pool.List(context.Background(), "", 0)
+	for _, v := range volumes {
+		if v.Attached() {
+			all = append(all, host.BlockDevice{Name: filepath.Base(v.Device), Path: v.Device, File: &host.BackingFile{Path: "/fast/volumes/" + v.ID.Name + "/image"}})
+		}
+	}
+	return all, err
 }
 
 func (m *machine) path(elements ...string) string {

@@ -18,7 +18,7 @@ type mounting struct {
 
 // mount mounts the attached volume v on an existing directory, made into a file system first where its
 // mark asks for that. It returns the type of the file system, and whether it was made now: then it
-// fills its device.
+// fills its device. One that is mounted in another mount namespace is only mounted, and not checked: the two share it.
 func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m mounting) (t volume.FSType, made bool, err error) {
 	if !v.ReadOnly {
 		if err := s.fillDevice(ctx, p, v); err != nil {
@@ -26,7 +26,11 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 		}
 	}
 	// A mount(8) may still be at work whose loam was killed. Busy, then, and the retry finds it mounted.
-	if err := s.free(v); err != nil {
+	elsewhere, err := s.free(v)
+	if err == nil && elsewhere.FSType != "" && !v.Mark.HoldsData() {
+		err = volume.Errorf(volume.InUse, "volume %q is marked %s, and has a file system that is %s: end what uses it there", v.ID, v.Mark, elsewhere)
+	}
+	if err != nil {
 		return "", false, err
 	}
 	if t, made, err = s.fileSystem(ctx, p, v, m.fsType); err != nil {
@@ -35,7 +39,7 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 	if err := checkOptions(v, m.options, t); err != nil {
 		return t, made, err
 	}
-	if !made && !m.readOnly {
+	if !made && !m.readOnly && elsewhere.FSType == "" {
 		if err := s.machine.Check(ctx, v.Device, t); err != nil {
 			return t, made, err
 		}

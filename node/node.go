@@ -4,6 +4,9 @@
 package node
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -18,6 +21,10 @@ type Config struct {
 	MaxVolumes int // how many volumes the orchestrator may put on this machine; 0 for no limit
 
 	Ephemeral map[string]Ephemeral // what inline volumes a pool takes, by its name; all of them where there is none
+
+	// Patience is how long a pool is asked about a volume that leaves the node, before it goes without the pool; 0 for 20 s. An
+	// inline volume that cannot be deleted is left in its pool after three times as long.
+	Patience time.Duration
 }
 
 // Ephemeral limits inline ephemeral volumes of a pool, which whoever may write a pod can ask for.
@@ -33,9 +40,13 @@ type Server struct {
 	machine    host.Machine
 	maxVolumes int
 	ephemeral  map[string]Ephemeral
+	patience   time.Duration
+	undeleted  undeleted
 }
 
 // New returns the service over the given pools and machine.
 func New(c Config) *Server {
-	return &Server{pools: c.Pools, machine: c.Machine, maxVolumes: c.MaxVolumes, ephemeral: c.Ephemeral}
+	return &Server{
+		pools: c.Pools, machine: c.Machine, maxVolumes: c.MaxVolumes, ephemeral: c.Ephemeral, patience: cmp.Or(c.Patience, defaultPatience),
+	}
 }

@@ -72,8 +72,8 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 	if i := slices.IndexFunc(w.uses, func(u use) bool { return !u.block }); i >= 0 {
 		return mountedAs(v, w.uses[i], r.path)
 	}
-	if len(w.uses) == 0 {
-		if err := s.freeIfAttached(v); err != nil {
+	if len(w.uses) == 0 && v.Attached() { // before anything is to be taken back
+		if err := s.unused(v); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 		if v, err = s.reattach(ctx, p, v, r.readOnly(), nil, &undo); err != nil {
 			return err
 		}
-		if err := s.free(v); err != nil {
+		if err := s.unused(v); err != nil {
 			return err
 		}
 	}
@@ -120,8 +120,10 @@ func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w
 		if v.ReadOnly && !r.readOnly() {
 			return volume.Errorf(volume.InUse, "volume %q is attached read-only and cannot be staged for writing: unpublish it from the node first", v.ID)
 		}
-		if err := s.freeIfAttached(v); err != nil {
-			return err
+		if v.Attached() { // before anything is to be taken back
+			if _, err := s.free(v); err != nil {
+				return err
+			}
 		}
 	}
 	var undo undo

@@ -15,8 +15,9 @@ import (
 // What is published there is then no longer the volume; but it is there for that volume, and goes with it.
 
 // unmountStale takes away the device node that is bound at a path for the volume of that handle although the
-// device is not, or no longer, the volume's. It reports whether there was one. The device is not touched.
-func (s *Server) unmountStale(ctx context.Context, w view, handle, path string) (bool, error) {
+// device is not, or no longer, the volume's. It reports whether there was one. The device is not touched. Earlier releases
+// noted no owner; then the path decides, which nobody but the orchestrator hands out, if unnoted says so.
+func (s *Server) unmountStale(ctx context.Context, w view, handle, path string, unnoted bool) (bool, error) {
 	m, mounted := w.at(path)
 	if !mounted || !m.IsNode() {
 		return false, nil
@@ -25,8 +26,7 @@ func (s *Server) unmountStale(ctx context.Context, w view, handle, path string) 
 	if err != nil {
 		return false, err
 	}
-	// Earlier releases noted no owner. Then the path decides, which nobody but the orchestrator hands out.
-	if owner != handle && (owner != "" || !s.isBlockNode(path)) {
+	if owner != handle && (owner != "" || !unnoted || !s.isBlockNode(path)) {
 		return false, nil
 	}
 	return true, s.machine.Unmount(ctx, path)

@@ -32,36 +32,34 @@ func (s *Server) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublish
 
 // unpublish takes the volume away from the path and leaves the directory or file there.
 func (s *Server) unpublish(ctx context.Context, handle, path string) error {
-	p, v, err := s.find(ctx, handle)
-	if volume.Is(err, volume.NotFound) {
-		return s.nothingAt(ctx, handle, path, err)
-	}
+	l, err := s.leave(ctx, handle)
 	if err != nil {
 		return err
 	}
-	w, err := s.look(v)
+	w, err := s.look(l.volume)
 	if err != nil {
 		return err
 	}
 	u, there, err := w.here(path)
 	if err != nil {
-		if stale, failed := s.unmountStale(ctx, w, v.ID.String(), path); failed != nil || stale {
+		if stale, failed := s.unmountStale(ctx, w, handle, path, !volume.Is(l.silent, volume.NotFound)); failed != nil || stale {
 			return failed
 		}
-		return err
+		return l.foreign(w, path, err)
 	}
-	if there && u.block {
+	if there && u.block && l.silent == nil {
 		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending, and
 		// another pod that ends at the same time sets the same.
-		if err := markPublished(ctx, p, v, true); err != nil {
-			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", v.ID)
+		_, err := within(ctx, s.patience, "the pool", func(ctx context.Context) (any, error) { return nil, markPublished(ctx, l.pool, l.volume, true) })
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", l.volume.ID)
 		}
 	}
 	if err := s.unmount(ctx, w, path); err != nil {
 		return err
 	}
 	if !isOurs(handle) && len(w.elsewhere(path)) == 0 {
-		return deleteEphemeral(ctx, p, v.ID)
+		return s.end(ctx, handle, l)
 	}
 	return nil
 }

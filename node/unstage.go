@@ -2,11 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
-	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -25,29 +25,21 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolu
 	if err != nil {
 		return nil, err
 	}
-	id, err := volume.ParseID(req.GetVolumeId())
+	if _, err := volume.ParseID(req.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	l, err := s.leave(ctx, req.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.pools.Of(id)
-	if err != nil {
-		return nil, err
-	}
-	v, err := p.Get(ctx, id)
-	switch {
-	case volume.Is(err, volume.NotFound):
-		err = s.nothingAt(ctx, req.GetVolumeId(), path, err)
-	case err == nil:
-		err = s.unstage(ctx, p, v, path)
-	}
-	if err != nil {
+	if err := s.unstage(ctx, l, path); err != nil {
 		return nil, err
 	}
 	return &csi.NodeUnstageVolumeResponse{}, nil
 }
 
-func (s *Server) unstage(ctx context.Context, p pool.Pool, v volume.Volume, path string) error {
-	w, err := s.look(v)
+func (s *Server) unstage(ctx context.Context, l leaving, path string) error {
+	w, err := s.look(l.volume)
 	if err != nil {
 		return err
 	}
@@ -57,16 +49,18 @@ func (s *Server) unstage(ctx context.Context, p pool.Pool, v volume.Volume, path
 	switch {
 	case err != nil:
 		// Not "fine, it is not staged": the orchestrator removes the directory then.
-		return err
+		if stale, failed := s.unmountStale(ctx, w, l.volume.ID.String(), path, false); failed != nil || !stale {
+			return errors.Join(failed, l.foreign(w, path, err))
+		}
 	case len(others) > 0 && (mounted || others[0].block):
-		return volume.Errorf(volume.InUse, "volume %q is still published at %q: unpublish it there first", v.ID, others[0].Target)
+		return volume.Errorf(volume.InUse, "volume %q is still published at %q: unpublish it there first", l.volume.ID, others[0].Target)
 	case len(others) > 0:
 		return nil // it is staged at another path, and not here
 	}
 	if err := s.unmount(ctx, w, path); err != nil {
 		return err
 	}
-	return p.Detach(ctx, v.ID)
+	return s.detach(ctx, l)
 }
 
 // unmount takes the volume away from a path, as often as it is there.
@@ -75,28 +69,6 @@ func (s *Server) unmount(ctx context.Context, w view, path string) error {
 		if err := s.machine.Unmount(ctx, path); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// nothingAt returns nil if nothing is mounted at a path: a volume that does not exist is then not
-// there, which is all that was asked. A device node that is noted to be bound there for it is taken away. Otherwise
-// it returns err, that the volume does not exist.
-func (s *Server) nothingAt(ctx context.Context, handle, path string, err error) error {
-	table, failed := s.machine.Mounts()
-	if failed != nil {
-		return failed
-	}
-	w := view{table: table}
-	if m, mounted := w.at(path); mounted {
-		owner, failed := s.machine.Owner(path)
-		if failed != nil {
-			return failed
-		}
-		if owner == handle && m.IsNode() {
-			return s.machine.Unmount(ctx, path)
-		}
-		return volume.Errorf(volume.KindOf(err), "%w; at %q %s (%s) is mounted, and is left there", err, path, m.Source, m.FSType)
 	}
 	return nil
 }

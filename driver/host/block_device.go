@@ -47,7 +47,16 @@ type BackingFile struct {
 // the mount table, asks loop devices for their files, starts no process and reads from no device. A device that goes away
 // meanwhile is left out.
 func (h *Host) BlockDevices(ctx context.Context) ([]BlockDevice, error) {
-	return blockTree{sys: "/sys", dev: "/dev", files: loopFile}.read(ctx)
+	tree := blockTree{sys: "/sys", dev: "/dev", files: loopFile}
+	all, err := tree.read()
+	tree.readFiles(ctx, all)
+	return all, err
+}
+
+// DevicesByName is BlockDevices without asking loop devices for their files: of those there is only what the kernel calls them. So
+// it waits for nothing, whatever has become of the file systems and disks below.
+func (h *Host) DevicesByName() ([]BlockDevice, error) {
+	return blockTree{sys: "/sys", dev: "/dev"}.read()
 }
 
 // LogicalBlock returns the size in bytes of a logical block of a block device, the least that can be read or written at once, from
@@ -74,7 +83,7 @@ type blockTree struct {
 	files    func(node string) (id FileID, of DeviceNumber, err error)
 }
 
-func (t blockTree) read(ctx context.Context) ([]BlockDevice, error) {
+func (t blockTree) read() ([]BlockDevice, error) {
 	entries, err := os.ReadDir(filepath.Join(t.sys, "class/block"))
 	if err != nil {
 		return nil, volume.Errorf(volume.Internal, "list the block devices: %w", err)
@@ -85,7 +94,6 @@ func (t blockTree) read(ctx context.Context) ([]BlockDevice, error) {
 			all = append(all, d)
 		}
 	}
-	t.readFiles(ctx, all)
 	return all, nil
 }
 

@@ -22,7 +22,7 @@ func (h *Host) openExclusive(device string, mode int) (*os.File, error) {
 	if !errors.Is(err, unix.EBUSY) {
 		return f, err
 	}
-	if _, mounted, _ := h.MountPoint(device); mounted { // an error leaves it open: then it is waited for
+	if t, _ := livesOn(device); t != "" { // an error leaves it open: then it is waited for
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), exclusivePatience)

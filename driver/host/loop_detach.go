@@ -61,12 +61,24 @@ func keepLoop(device *os.File) error {
 // DetachLoop takes the loop device away from its file. Nil where it has another file or none by now.
 // InUse while it is mounted or open, or its node is bound somewhere: there the next file that gets the
 // device would appear. A bind of which SetOwner has noted another owner than this one was there when the device
-// was made, and is no use of it.
+// was made, and is no use of it. A device that is mounted in other mount namespaces only is detached by the kernel as soon as it
+// is not any more, unless SettleLoop takes that back.
 func (h *Host) DetachLoop(ctx context.Context, device string, file FileID, owner string) error {
 	if err := h.notMounted(device, owner); err != nil {
 		return err
 	}
-	err := again(ctx, func() error { return clearLoop(device, file) }, unix.EBUSY)
+	elsewhere, err := h.Elsewhere(device)
+	if err != nil && !volume.Is(err, volume.NotFound) {
+		return err
+	}
+	if elsewhere.Who == "" {
+		err = again(ctx, func() error { return clearLoop(device, file) }, unix.EBUSY)
+	} else {
+		err = unix.EBUSY
+	}
+	if errors.Is(err, unix.EBUSY) && elsewhere.FSType != "" {
+		return clearLoopLater(device, file)
+	}
 	if errors.Is(err, unix.EBUSY) {
 		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
 	}
@@ -107,6 +119,25 @@ func clearLoop(path string, file FileID) (err error) {
 		return err
 	}
 	return unix.EBUSY
+}
+
+// clearLoopLater has the kernel detach a device from its file when nobody has it open or mounted any more.
+func clearLoopLater(path string, file FileID) error {
+	device, err := os.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, unix.ENXIO) || isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return failed("detach", path, err)
+	}
+	info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+	if err == nil && fileOf(info) == file {
+		err = unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0)
+	}
+	if errors.Is(err, unix.ENXIO) {
+		err = nil
+	}
+	return errors.Join(failed("detach", path, err), device.Close())
 }
 
 // GrowLoop makes the device as large as its file is now. The kind of its error is InUse where the device has

@@ -56,12 +56,23 @@ type Machine interface {
 	// something it is bound to. NotFound if the path is not there or no block device.
 	Device(path string) (Device, error)
 
+	// DevicesByName returns the devices of the machine with what the kernel calls them, and asks no file or disk for more.
+	DevicesByName() ([]BlockDevice, error)
+
+	// DetachDevice takes a device away that DevicesByName has found, unless it has another file or UUID by now: that is nil.
+	// InUse while it is mounted or open, or its node bound for the owner.
+	DetachDevice(ctx context.Context, d BlockDevice, owner string) error
+
 	// Usage returns the use of the file system at path (statfs). It starts no process.
 	Usage(path string) (Usage, error)
 
 	// Claim opens the device exclusively (O_EXCL) until release is called, Busy if a mount or a mkfs
 	// holds it. InUse if what is on it is mounted through another loop device.
 	Claim(device string) (release func(), err error)
+
+	// Elsewhere looks for a file system that lives on a device, which Claim then refuses, and is mounted in other mount
+	// namespaces only. Mount shares it. One that was left frozen and is mounted nowhere is thawed, which ends its life.
+	Elsewhere(device string) (Elsewhere, error)
 }
 
 // Signature is what Probe found on a device.

@@ -30,6 +30,7 @@ const (
 	mapperSuspended  = 1 << 1  // DM_SUSPEND_FLAG
 	mapperTable      = 1 << 4  // DM_STATUS_TABLE_FLAG: the table and not the status
 	mapperBufferFull = 1 << 8  // DM_BUFFER_FULL_FLAG
+	mapperDeferred   = 1 << 17 // DM_DEFERRED_REMOVE: when nobody has the device open any more
 	mapperNoFlush    = 1 << 11 // DM_NOFLUSH_FLAG: a thin pool does not write its metadata to answer
 )
 
@@ -108,6 +109,27 @@ func (h *Host) RemoveMapped(name string) error {
 	}
 	return nil
 }
+
+// RemoveMappedLater has the kernel remove the device of that name and path as soon as it is mounted nowhere any more, where it
+// is mounted in other mount namespaces only. It reports whether that is so. The kind of its error is InUse where it is mounted
+// here, or its node bound for the owner.
+func (h *Host) RemoveMappedLater(name, path, owner string) (bool, error) {
+	if err := h.notMounted(path, owner); err != nil {
+		return false, err
+	}
+	elsewhere, err := h.Elsewhere(path)
+	if err != nil || elsewhere.FSType == "" {
+		return false, err
+	}
+	err = mapperDo("remove", name, mapperRemove, mapperDeferred, nil, nil)
+	if volume.Is(err, volume.NotFound) {
+		err = nil
+	}
+	return err == nil, err
+}
+
+// KeepMapped takes back what RemoveMappedLater has begun.
+func (h *Host) KeepMapped(name string) error { return h.MapperMessage(name, "@cancel_deferred_remove") }
 
 // MapperMessage sends a message to the target of the device of that name.
 func (h *Host) MapperMessage(name, message string) error {

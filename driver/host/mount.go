@@ -87,8 +87,11 @@ func (h *Host) Bind(_ context.Context, source, target string, readOnly bool) err
 	return failed("bind to", target, unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH))
 }
 
-// Unmount never detaches lazily: what is busy stays.
+// Unmount never detaches lazily: what is busy stays. What is frozen is thawed before its last mount goes.
 func (h *Host) Unmount(_ context.Context, target string) error {
+	if err := thawLast(target); err != nil {
+		return err
+	}
 	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
 	switch {
 	case err == nil, isNotExist(err):

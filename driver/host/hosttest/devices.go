@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -134,4 +135,52 @@ func zeroFile(path string) error {
 		return volume.Errorf(volume.Internal, "zero %q: %w", path, err)
 	}
 	return nil
+}
+
+// Devices is what a pool of files says of those that stand for its devices.
+type Devices struct {
+	List   func() ([]host.BlockDevice, error)
+	Detach func(context.Context, host.BlockDevice) error
+}
+
+// SetDevices has the machine show the devices of pools by their names. Without it, it has none.
+func (m *Machine) SetDevices(d Devices) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.devices = d
+}
+
+// DevicesByName returns what the pools say.
+func (m *Machine) DevicesByName() (all []host.BlockDevice, err error) {
+	err = m.step("DevicesByName", "", func() error {
+		m.mu.Lock()
+		list := m.devices.List
+		m.mu.Unlock()
+		if list != nil {
+			all, err = list()
+		}
+		return err
+	})
+	return all, err
+}
+
+// DetachDevice has the pool take away what is not in use.
+func (m *Machine) DetachDevice(ctx context.Context, d host.BlockDevice, _ string) error {
+	return m.step("DetachDevice", d.Path, func() error {
+		m.mu.Lock()
+		detach := m.devices.Detach
+		m.mu.Unlock()
+		if m.InUse(d.Path) {
+			return volume.Errorf(volume.InUse, "device %s is mounted or open", d.Path)
+		}
+		if detach == nil {
+			return nil
+		}
+		return detach(ctx, d)
+	})
+}
+
+// Elsewhere finds nothing: there is one mount namespace.
+func (m *Machine) Elsewhere(device string) (e host.Elsewhere, err error) {
+	return e, m.step("Elsewhere", device, func() error { return nil })
 }

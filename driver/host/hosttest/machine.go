@@ -27,6 +27,7 @@ type Machine struct {
 	readOnly map[host.DeviceNumber]bool
 	grown    map[host.DeviceNumber]volume.Size // file systems that only a mount of them can grow
 	owners   map[string]string                 // what SetOwner noted, by target
+	devices  Devices
 	faults   faults
 }
 

@@ -14,6 +14,9 @@ import (
 // Delete takes the volume its name and then its space.
 func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	v, err := p.Get(ctx, id)
+	if p.owns(id) && (volume.Is(err, volume.NotFound) || volume.Is(err, volume.Internal)) {
+		return p.deleteLost(ctx, id)
+	}
 	if volume.Is(err, volume.NotFound) {
 		return nil
 	}
@@ -24,7 +27,7 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 		return err
 	}
 	if v.Attached() {
-		return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", id, v.Device)
+		return attached(p.machine, v)
 	}
 	return p.remove("volume-"+id.Name, p.volumeDir(id.Name))
 }
@@ -109,4 +112,12 @@ func (p *Pool) trim() error {
 		}
 	}
 	return nil
+}
+
+// attached says why a volume cannot be deleted.
+func attached(machine *host.Host, v volume.Volume) error {
+	if elsewhere, err := machine.Elsewhere(v.Device); err == nil && elsewhere.FSType != "" {
+		return volume.Errorf(volume.InUse, "volume %q, device %s, is %s: it can be deleted when that has ended", v.ID, v.Device, elsewhere)
+	}
+	return volume.Errorf(volume.InUse, "volume %q is attached as %s: detach it first", v.ID, v.Device)
 }

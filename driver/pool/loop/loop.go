@@ -29,7 +29,7 @@ const unit = 4 * volume.KiB
 
 // Names of the directories in a pool.
 const (
-	volumesDir   = "volumes"
+	volumesDir   = pool.VolumesDirectory
 	snapshotsDir = "snapshots"
 	groupsDir    = "groups"
 	newDir       = "new"

@@ -11,12 +11,13 @@ import (
 	"syscall"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Names of the files in the directory of a volume or snapshot.
 const (
-	imageName      = "image"         // the bytes; its size is the size of the volume
+	imageName      = pool.ImageName  // the bytes; its size is the size of the volume
 	volumeRecord   = "volume.json"   // what was asked for
 	snapshotRecord = "snapshot.json" // what it was taken of
 	copyMark       = "copy"          // there where the image began as a copy, and may share blocks

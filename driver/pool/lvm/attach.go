@@ -57,7 +57,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	case v.Attached() && v.ReadOnly != readOnly:
 		return "", volume.Errorf(volume.Exists, "volume %q is attached already with read-only %t, not %t: detach it first; where LVM has activated it for itself (pvmove) and nothing uses it: lvchange --activate n %s/%s", id, v.ReadOnly, readOnly, p.config.VolumeGroup, name)
 	case v.Attached():
-		return v.Device, nil
+		return v.Device, p.machine.KeepMapped(p.mapped(name))
 	}
 	if !l.has(tagReady) && !readOnly {
 		d, _, err := p.device(name)
@@ -127,7 +127,8 @@ func (p *Pool) permit(ctx context.Context, id volume.ID, l lv, readOnly bool) er
 	return nil
 }
 
-// Detach deactivates the logical volume.
+// Detach deactivates the logical volume. One that is mounted in other mount namespaces only is left to the kernel, which removes its
+// device when it is not any more, unless it is attached again.
 func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
@@ -148,6 +149,11 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	}
 	if copied.copies > 0 {
 		return volume.Errorf(volume.Busy, "volume %q is being copied from, and can be detached when that has ended: ask again", id)
+	}
+	if later, err := p.machine.RemoveMappedLater(p.mapped(name), d.Device, id.String()); err != nil {
+		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
+	} else if later {
+		return nil
 	}
 	if err := p.machine.NotHeld(d.Device, id.String()); err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)

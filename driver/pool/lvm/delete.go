@@ -36,6 +36,9 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 		if l.uuid != "" && d.UUID != l.uuid {
 			return volume.Errorf(volume.InUse, "volume %q: %s has the name of its device and is none of logical volume %s: dmsetup remove it", id, d.Device, l.name)
 		}
+		if elsewhere, err := p.machine.Elsewhere(d.Device); err == nil && elsewhere.FSType != "" {
+			return volume.Errorf(volume.InUse, "volume %q, device %s, is %s: it can be deleted when that has ended", id, d.Device, elsewhere)
+		}
 		if err := p.machine.NotHeld(d.Device, id.String()); err != nil {
 			return volume.Errorf(volume.KindOf(err), "volume %q is attached as %s: detach it first (%w)", id, d.Device, err)
 		}

@@ -1,20 +1,19 @@
 package lvm
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // namePrefix begins the name of every logical volume that is ours.
-const namePrefix = "loam."
+const namePrefix = pool.LVPrefix
 
 // What a logical volume of ours is for, as the letter in its name.
 const (
-	forVolume   = "v"
+	forVolume   = pool.LVOfVolume
 	forSnapshot = "s"
 	forMember   = "g" // a snapshot that belongs to a group
 	forSpare    = "w" // blocks being wiped for a volume that is attached
@@ -37,24 +36,19 @@ const (
 // lvName returns the name of the logical volume of ours. A name that LVM would refuse is hashed; the
 // true one is in a tag. "+" is in no name of a volume, so the two never meet.
 func (p *Pool) lvName(what, name string) string {
-	full := namePrefix + p.name + "." + what + "." + name
+	full := pool.LVName(p.name, what, name)
 	reserved := slices.ContainsFunc(reservedInNames, func(part string) bool { return strings.Contains(name, part) })
 	if !reserved && len(mappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
 		return full
 	}
-	return hashedName(p.name, what, name)
-}
-
-func hashedName(pool, what, name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return namePrefix + pool + "." + what + "+" + hex.EncodeToString(sum[:16])
+	return pool.HashedLVName(p.name, what, name)
 }
 
 // checkLength says whether every name that the pool may need fits device-mapper. The kind of its error
 // is Invalid.
-func checkLength(group, pool string) error {
-	if n := len(mappedName(group, hashedName(pool, forVolume, ""))) + suffixBytes; n > maxMappedBytes {
-		return volume.Errorf(volume.Invalid, "the names of volume group %q and pool %q are together %d bytes too long for device-mapper: use a shorter one", group, pool, n-maxMappedBytes)
+func checkLength(group, name string) error {
+	if n := len(mappedName(group, pool.HashedLVName(name, forVolume, ""))) + suffixBytes; n > maxMappedBytes {
+		return volume.Errorf(volume.Invalid, "the names of volume group %q and pool %q are together %d bytes too long for device-mapper: use a shorter one", group, name, n-maxMappedBytes)
 	}
 	return nil
 }

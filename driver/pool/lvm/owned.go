@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
 )
 
@@ -24,7 +25,7 @@ import (
 func owned(all []host.BlockDevice, lvs map[string]bool) map[host.DeviceNumber]string {
 	why := map[host.DeviceNumber]string{}
 	for _, d := range all {
-		group, lv := splitMapped(d.MapperName)
+		group, lv := pool.SplitMapped(d.MapperName)
 		logical := strings.HasPrefix(d.MapperUUID, lvUUIDPrefix)
 		switch {
 		case logical && strings.HasPrefix(lv, namePrefix), logical && lvs[strings.TrimPrefix(d.MapperUUID, lvUUIDPrefix)]:
@@ -66,19 +67,6 @@ const (
 	uuidBytes    = 32
 )
 
-// splitMapped is the reverse of mappedName.
-func splitMapped(name string) (group, lv string) {
-	single := func(i int) bool { // neither hyphen of a doubled one
-		return name[i] == '-' && (i == 0 || name[i-1] != '-') && (i+1 == len(name) || name[i+1] != '-')
-	}
-	for i := range name {
-		if single(i) {
-			return strings.ReplaceAll(name[:i], "--", "-"), strings.ReplaceAll(name[i+1:], "--", "-")
-		}
-	}
-	return "", name
-}
-
 // poolFile matches the path of what a loop pool attaches (docs/on-disk.md): images, also those that are being made or
 // removed, and the file system of the pool itself. What stands before is the pool's directory.
 var poolFile = regexp.MustCompile(`^(.*)/(?:(?:volumes|snapshots|groups|new)/.+/image|filesystem(?:\.new)?)$`)
@@ -118,7 +106,7 @@ const labelPatience = 3 * time.Second
 func renamed(ctx context.Context, all []host.BlockDevice, open func(path string) (metadata.Disk, error)) map[string]bool {
 	disks := map[string]bool{} // paths of those that such logical volumes lie on
 	for _, d := range all {
-		if _, lv := splitMapped(d.MapperName); strings.HasPrefix(d.MapperUUID, lvUUIDPrefix) && !strings.HasPrefix(lv, namePrefix) {
+		if _, lv := pool.SplitMapped(d.MapperName); strings.HasPrefix(d.MapperUUID, lvUUIDPrefix) && !strings.HasPrefix(lv, namePrefix) {
 			for _, path := range disksBelow(all, d) {
 				disks[path] = true
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -98,11 +99,11 @@ func TestFilesOfLoopPools(t *testing.T) {
 
 func TestNamesOfMappedDevicesComeApart(t *testing.T) {
 	for _, c := range [][2]string{{"vg0", "loam.fast.v.a"}, {"vg-1", "loam.f-a-st.v.a-"}, {"a-b-c", "x-y"}} {
-		if group, lv := splitMapped(mappedName(c[0], c[1])); group != c[0] || lv != c[1] {
+		if group, lv := pool.SplitMapped(mappedName(c[0], c[1])); group != c[0] || lv != c[1] {
 			t.Errorf("%q became %q and %q", c, group, lv)
 		}
 	}
-	if group, lv := splitMapped("plain"); group != "" || lv != "plain" {
+	if group, lv := pool.SplitMapped("plain"); group != "" || lv != "plain" {
 		t.Errorf("a name without a hyphen became %q and %q", group, lv)
 	}
 }
