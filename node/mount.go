@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/klog/v2"
+
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -44,10 +46,25 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 			return t, made, err
 		}
 	}
+	if err := s.sayOlder(ctx, v, t, m.target); err != nil {
+		return t, made, err
+	}
 	if err := s.machine.Mount(ctx, v.Device, m.target, t, mountOptions(v, t, m)); err != nil {
 		return t, made, err
 	}
 	return t, made, s.confirm(ctx, p, v, m.target)
+}
+
+// sayOlder says in the log where a volume is going to show an older state than it holds.
+func (s *Server) sayOlder(ctx context.Context, v volume.Volume, t volume.FSType, target string) error {
+	if !v.ReadOnly {
+		return nil
+	}
+	dirty, err := s.machine.Dirty(v.Device, t)
+	if dirty {
+		klog.FromContext(ctx).Info("a volume shows an older state than it holds: it is attached read-only, so what is left in the journal of its file system is not replayed. Stage it once for writing", "volume", v.ID, "file system", t, "path", target)
+	}
+	return err
 }
 
 // noReplay is the option with which a file system is mounted without what is left in its journal.
@@ -67,7 +84,7 @@ var noReplay = map[volume.FSType]string{
 // Of a read-only mount the kernel replays the journal, if the last use was cut off. On a device that
 // can be written that is left to it: it changes no file, and without it files that had been synced
 // would be missing. A device that is attached read-only cannot be written, and the mount would fail;
-// there the journal is left alone. What is in it shows once the volume has been attached for writing.
+// there the journal is left alone, and the log says so. What is in it shows once the volume has been attached for writing.
 // Snapshots are taken of frozen file systems, so that in copies of them nothing is in the journal.
 func mountOptions(v volume.Volume, t volume.FSType, m mounting) []string {
 	options := slices.Clone(m.options)

@@ -19,6 +19,8 @@ type publication struct {
 	target   string
 	access   volume.Access
 	readOnly bool
+
+	stagedReadOnly bool // as the volume is staged, whatever this target is to be
 }
 
 // NodePublishVolume makes a staged volume appear at the target path, which it makes: the file system
@@ -54,7 +56,8 @@ func parsePublication(req *csi.NodePublishVolumeRequest) (r publication, err err
 	if err != nil {
 		return r, err
 	}
-	r.readOnly = req.GetReadonly() || r.access.ReadOnly() || attachment.readOnly
+	r.stagedReadOnly = r.access.ReadOnly() || attachment.readOnly
+	r.readOnly = req.GetReadonly() || r.stagedReadOnly
 	if req.GetStagingTargetPath() == "" {
 		return r, nil
 	}
@@ -81,6 +84,12 @@ func (s *Server) publish(ctx context.Context, handle string, r publication) erro
 	w, err := s.look(v)
 	if err != nil {
 		return err
+	}
+	if !r.access.Block {
+		w, err = s.mend(ctx, p, v, w, mounting{target: r.staging, options: r.access.MountOptions, readOnly: r.stagedReadOnly})
+		if err != nil {
+			return err
+		}
 	}
 	if done, err := publishedAt(v, w, r); err != nil || done {
 		return errors.Join(err, markPublished(ctx, p, v, done && r.access.Block))

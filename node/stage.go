@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -105,6 +106,10 @@ func handOut(ctx context.Context, p pool.Pool, v volume.Volume) error {
 
 // stageMount mounts the volume at the staging path.
 func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w view, r staging) (err error) {
+	m := mounting{target: r.path, fsType: r.access.FSType, options: r.access.MountOptions, readOnly: r.readOnly()}
+	if w, err = s.mend(ctx, p, v, w, m); err != nil {
+		return errors.Join(err, s.detachUnused(ctx, p, v, r.attachment))
+	}
 	staged, err := s.stagedAt(v, w, r)
 	if err != nil {
 		return err
@@ -138,7 +143,7 @@ func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w
 		// A call that was cut off may have mounted it and not grown it.
 		return s.grow(ctx, p, v, r, w.fsType(r.path))
 	}
-	t, made, err := s.mount(ctx, p, v, mounting{target: r.path, fsType: r.access.FSType, options: r.access.MountOptions, readOnly: r.readOnly()})
+	t, made, err := s.mount(ctx, p, v, m)
 	if err != nil || made {
 		return err
 	}

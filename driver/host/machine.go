@@ -35,15 +35,19 @@ type Machine interface {
 	// Mount mounts the device on an existing directory.
 	Mount(ctx context.Context, device, target string, fsType volume.FSType, options []string) error
 
+	// Dirty reports whether something is left in the journal of a file system on a device that cannot be written, and that is not
+	// mounted: it is not replayed there.
+	Dirty(device string, fsType volume.FSType) (bool, error)
+
 	// Bind makes source, a directory or a device node, appear at the existing target, read-only if
 	// asked: in one step, so that it is never there for writing first.
 	Bind(ctx context.Context, source, target string, readOnly bool) error
 
-	// SetOwner notes on the empty file at target whose device node is going to be bound there, durably or not at
-	// all where its file system keeps no extended attributes.
+	// SetOwner notes on the empty file or directory at target which volume is going to be bound or mounted there, durably or not
+	// at all where its file system keeps no extended attributes.
 	SetOwner(target, owner string) error
 
-	// Owner returns what SetOwner noted, also while a device node is bound there; empty where nothing was.
+	// Owner returns what SetOwner noted, also while something is bound or mounted there; empty where nothing was.
 	Owner(target string) (string, error)
 
 	// Unmount takes away what is mounted on target; nothing mounted there is nil. InUse while busy.
@@ -51,6 +55,10 @@ type Machine interface {
 
 	// Mounts returns the mount table of this process (/proc/self/mountinfo), in its order.
 	Mounts() ([]Mount, error)
+
+	// Stopped returns why the file system of a mount takes no more writes, or no more calls, although it was mounted for them;
+	// empty where it does.
+	Stopped(m Mount) (string, error)
 
 	// Device returns the number and size of a block device, given the path of its node or of
 	// something it is bound to. NotFound if the path is not there or no block device.
@@ -98,6 +106,7 @@ type Mount struct {
 	FSType   string
 	Source   string // as given to mount, mostly a path
 	ReadOnly bool   // of this mount, or of the whole file system
+	Stopped  string // why the file system takes no more writes, or no more calls, although it was mounted for them; as far as the table says
 }
 
 // DeviceNumber is the major and minor number of a device.

@@ -68,10 +68,10 @@ func mountOf(path string) (*mountinfo.Info, error) {
 	return all[i], nil
 }
 
-// Stopped says why the file system at path takes no more writes, in the kernel's words; empty where it does. Since
+// StoppedAt says why the file system at path takes no more writes, in the kernel's words; empty where it does. Since
 // Linux 6.15 an ext4 that found an error says so in the mount table only (emergency_ro). Some kernels before that, such
 // as later ones of 6.1, say it nowhere: there, one that has ever found an error is asked for a file.
-func (h *Host) Stopped(path string) (string, error) {
+func (h *Host) StoppedAt(path string) (string, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {
 		return "", failed("statfs", path, err)

@@ -145,6 +145,19 @@ func thawUnmounted(device string, t volume.FSType) error {
 	return errors.Join(failed("thaw what is on", device, err), root.Close())
 }
 
+// Dirty tries to mount the file system at no path. The kernel refuses that where it would have to write, or where the journal is
+// damaged.
+func (h *Host) Dirty(device string, fsType volume.FSType) (bool, error) {
+	root, err := unseenMount(device, fsType, true)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EUCLEAN) {
+		return true, nil
+	}
+	if err != nil {
+		return false, failed("look into the journal on", device, err)
+	}
+	return false, root.Close()
+}
+
 // unseenMount mounts a device at no path, and returns the root directory. The mount goes when that is closed.
 func unseenMount(device string, t volume.FSType, readOnly bool) (root *os.File, err error) {
 	context, err := unix.Fsopen(string(t), unix.FSOPEN_CLOEXEC)

@@ -184,3 +184,8 @@ func (m *Machine) DetachDevice(ctx context.Context, d host.BlockDevice, _ string
 func (m *Machine) Elsewhere(device string) (e host.Elsewhere, err error) {
 	return e, m.step("Elsewhere", device, func() error { return nil })
 }
+
+// Dirty finds nothing: nobody writes to a file system here.
+func (m *Machine) Dirty(device string, _ volume.FSType) (bool, error) {
+	return false, m.step("Dirty", device, func() error { return nil })
+}

@@ -178,7 +178,7 @@ func (m *Machine) Owner(target string) (owner string, err error) {
 	err = m.step("Owner", target, func() error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if info, err := os.Lstat(target); err != nil || !info.Mode().IsRegular() {
+		if info, err := os.Lstat(target); err != nil || (!info.Mode().IsRegular() && !info.IsDir()) {
 			delete(m.owners, target)
 		}
 		owner = m.owners[target]
@@ -268,4 +268,9 @@ func isDirectory(path string) error {
 		return errors.New("it is not a directory")
 	}
 	return err
+}
+
+// Stopped returns what the table says.
+func (m *Machine) Stopped(at host.Mount) (why string, err error) {
+	return at.Stopped, m.step("Stopped", at.Target, func() error { return nil })
 }

@@ -232,7 +232,7 @@ func (p *Pool) cause(err error) error {
 
 // ailing says what is wrong with the file system that the pool is on, which can still be read. Empty for nothing.
 func (p *Pool) ailing() (string, error) {
-	stopped, err := p.machine.Stopped(p.root)
+	stopped, err := p.machine.StoppedAt(p.root)
 	if err != nil {
 		return "", err
 	}
