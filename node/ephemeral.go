@@ -95,6 +95,9 @@ func (s *Server) publishEphemeral(ctx context.Context, handle string, attributes
 	if err := target(r.target, false, &undo); err != nil {
 		return err
 	}
+	if err := s.note(r.target, handle, v); err != nil {
+		return err
+	}
 	undo.add("unmounting "+r.target, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.target) })
 	_, _, err = s.mount(ctx, p, v, mounting{target: r.target, fsType: r.access.FSType, options: r.access.MountOptions, readOnly: r.readOnly})
 	return err

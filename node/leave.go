@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 
@@ -16,25 +16,28 @@ import (
 // A pod can always go. What is mounted is in the mount table, and the kernel says what its devices are made of; that is enough to
 // take them away. The pool is asked first, for it knows more: which other devices have the volume's bytes, and that a logical volume
 // was renamed. Where it does not answer, because it is dead, hangs or is not in the configuration, or what it has of the
-// volume is lost or damaged, the devices of the volume are those that the kernel calls so.
+// volume is lost or damaged, the device is the one that was noted at the path when the volume came there.
 
 // defaultPatience is how long a pool is asked about a volume that leaves. It reads a record, or the metadata of a group.
 const defaultPatience = 20 * time.Second
 
 // leaving is a volume that is to be taken away.
 type leaving struct {
-	volume  volume.Volume
-	pool    pool.Pool          // nil where it has not answered
-	silent  error              // why it has not; nil where it has
-	devices []host.BlockDevice // of the volume, by what the kernel calls them, where the pool has not answered
+	volume volume.Volume
+	pool   pool.Pool         // nil where it has not answered
+	silent error             // why it has not; nil where it has
+	device *host.BlockDevice // of the volume, by what the kernel knows, where the pool has not answered; nil for none
 }
 
-// leave finds the volume that a handle names, inline ones included, as far as it is to be found.
-func (s *Server) leave(ctx context.Context, handle string) (l leaving, err error) {
-	answered, silent := within(ctx, s.patience, "the pool", func(ctx context.Context) (l leaving, err error) {
+// leave finds the volume that a handle names, inline ones included, and that is to be taken away from a path, as far as it is to be found.
+func (s *Server) leave(ctx context.Context, handle, path string) (l leaving, err error) {
+	answered, silent := within(ctx, s.patience, func(ctx context.Context) (l leaving, err error) {
 		l.pool, l.volume, err = s.find(ctx, handle)
 		return l, err
 	})
+	if silent == nil && !answered.volume.Attached() {
+		silent = answered.volume.Intact() // without its image its device is not to be found
+	}
 	if silent == nil {
 		return answered, nil
 	}
@@ -51,78 +54,80 @@ func (s *Server) leave(ctx context.Context, handle string) (l leaving, err error
 	if id.Node != s.pools.Node() {
 		return l, nil
 	}
-	if l.devices, err = s.devicesOf(ctx, id); err != nil {
+	d, there, err := s.deviceAt(id, handle, path)
+	if err != nil {
 		return leaving{}, err
 	}
-	for _, d := range l.devices {
-		switch {
-		case d.Path == "": // without a node nothing is bound or mounted by it
-		case l.volume.Device == "":
-			l.volume.Device = d.Path
-		default:
-			l.volume.Others = append(l.volume.Others, d.Path)
-		}
+	if there {
+		l.device, l.volume.Device = &d, d.Path
 	}
-	if !volume.Is(silent, volume.NotFound) || len(l.devices) > 0 {
-		klog.FromContext(ctx).Error(silent, "a volume is taken away by what the kernel knows of it, for its pool does not say", "volume", handle)
+	if there || !volume.Is(silent, volume.NotFound) {
+		klog.FromContext(ctx).Error(silent, "a volume is taken away by what the kernel knows of it, for its pool does not say", "volume", handle, "path", path, "device", d.Path)
 	}
 	return l, nil
 }
 
-// listed looks for a volume in the list of its pool, which shows also what somebody has renamed.
+// listed looks for a volume that is attached in the list of its pool, which shows also what somebody has renamed.
 func (s *Server) listed(ctx context.Context, id volume.ID) (leaving, bool) {
 	p, err := s.pools.Of(id)
 	if err != nil {
 		return leaving{}, false
 	}
-	all, err := within(ctx, s.patience, "the pool", func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
+	all, err := within(ctx, s.patience, func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
 	i := slices.IndexFunc(all, func(v volume.Volume) bool { return v.ID == id })
-	if err != nil || i < 0 {
+	if err != nil || i < 0 || !all[i].Attached() {
 		return leaving{}, false
 	}
 	return leaving{volume: all[i], pool: p}, true
 }
 
-// devicesOf returns the devices that the kernel calls as one of the volume, but those that another pool has. The kind of its error is
-// Unavailable where one of several may be that of another pool, which does not answer.
-func (s *Server) devicesOf(ctx context.Context, id volume.ID) ([]host.BlockDevice, error) {
+// deviceAt returns the device of the volume that was mounted or bound at a path, or attached for it: the one that is noted there to be
+// the volume's, or, where an earlier release made no note, the one that is there now, if the kernel calls it as one of the volume.
+func (s *Server) deviceAt(id volume.ID, handle, path string) (host.BlockDevice, bool, error) {
+	owner, err := s.machine.Owner(path)
+	if err != nil || (owner != "" && owner != handle) {
+		return host.BlockDevice{}, false, err
+	}
+	d, noted, err := s.machine.NotedDevice(path)
+	if err != nil || (noted && owner == handle) {
+		return d, noted, err
+	}
 	all, err := s.machine.DevicesByName()
 	if err != nil {
-		return nil, err
+		return host.BlockDevice{}, false, err
 	}
-	all = slices.DeleteFunc(all, func(d host.BlockDevice) bool { return !pool.IsDeviceOf(d, id) })
-	if !slices.ContainsFunc(all, func(d host.BlockDevice) bool { return d.File != nil }) {
-		return all, nil // the name of a logical volume says in which pool it is
+	table, err := s.machine.Mounts()
+	if err != nil {
+		return host.BlockDevice{}, false, err
 	}
-	var unknown error
-	for _, p := range s.pools.All() {
-		if p.Name() == id.Pool {
+	m, mounted := view{table: table}.at(path)
+	if !mounted {
+		return host.BlockDevice{}, false, nil
+	}
+	for _, d := range all {
+		if d.Path == "" || !pool.IsDeviceOf(d, id) {
 			continue
 		}
-		other, err := within(ctx, s.patience, "the pool", func(ctx context.Context) (volume.Volume, error) {
-			return p.Get(ctx, volume.ID{Node: id.Node, Pool: p.Name(), Name: id.Name})
-		})
-		switch {
-		case volume.Is(err, volume.NotFound):
-		case err != nil:
-			unknown = err
-		default:
-			all = slices.DeleteFunc(all, func(d host.BlockDevice) bool {
-				return d.Path != "" && (d.Path == other.Device || slices.Contains(other.Others, d.Path))
-			})
+		if _, here, err := s.shows(m, d.Path, d.Number); here || err != nil {
+			return d, here, err
 		}
 	}
-	if unknown != nil && len(all) > 1 {
-		return nil, volume.Errorf(volume.Unavailable, "volume %q may have device %s or %s, and the other may be of a volume of that name in another pool: %w", id, all[0].Path, all[1].Path, unknown)
+	return host.BlockDevice{}, false, nil
+}
+
+// note notes at a path which volume is going to be there, and with which device, for a call that takes it away and cannot ask the pool.
+func (s *Server) note(path, handle string, v volume.Volume) error {
+	if err := s.machine.SetOwner(path, handle); err != nil {
+		return err
 	}
-	return all, nil
+	return s.machine.NoteDevice(path, v.Device)
 }
 
 // detach takes the devices of a volume away. What the pool cannot do, because it has died meanwhile, is done without it.
 func (s *Server) detach(ctx context.Context, l leaving) error {
 	id := l.volume.ID
 	if l.silent == nil {
-		_, err := within(ctx, 3*s.patience, "the pool", func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
+		_, err := within(ctx, 3*s.patience, func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
 		if err == nil || volume.Is(err, volume.InUse) || volume.Is(err, volume.Busy) {
 			return err
 		}
@@ -136,16 +141,17 @@ func (s *Server) detach(ctx context.Context, l leaving) error {
 		})
 		switch {
 		case i < 0: // it has gone
+			return nil
 		case !pool.IsDeviceOf(all[i], id):
 			return err
-		default:
-			l.devices = all[i : i+1]
 		}
+		l.device = &all[i]
 	}
-	for _, d := range l.devices {
-		if err := s.machine.DetachDevice(ctx, d, id.String()); err != nil {
-			return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
-		}
+	if l.device == nil {
+		return nil
+	}
+	if err := s.machine.DetachDevice(ctx, *l.device, id.String()); err != nil {
+		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	return nil
 }
@@ -159,9 +165,9 @@ func (l leaving) foreign(w view, path string, err error) error {
 	return volume.Errorf(volume.KindOf(l.silent), "%w; at %q %s (%s) is mounted, and is left there", l.silent, path, m.Source, m.FSType)
 }
 
-// within calls do, and waits for it no longer than patience. Then the kind of the error is Unavailable, and do goes on: what hangs in
+// within asks a pool by calling do, and waits for it no longer than patience. Then the kind of the error is Unavailable, and do goes on: what hangs in
 // the kernel cannot be ended.
-func within[T any](ctx context.Context, patience time.Duration, what string, do func(context.Context) (T, error)) (T, error) {
+func within[T any](ctx context.Context, patience time.Duration, do func(context.Context) (T, error)) (T, error) {
 	type end struct {
 		got      T
 		err      error
@@ -169,7 +175,7 @@ func within[T any](ctx context.Context, patience time.Duration, what string, do 
 	}
 	ended := make(chan end, 1)
 	go func() {
-		e := end{err: fmt.Errorf("%s ended without an answer", what)}
+		e := end{err: errors.New("the pool ended without an answer")}
 		defer func() {
 			e.panicked = recover() // for who waits
 			ended <- e
@@ -184,6 +190,6 @@ func within[T any](ctx context.Context, patience time.Duration, what string, do 
 		return e.got, e.err
 	case <-time.After(patience):
 		var none T
-		return none, volume.Errorf(volume.Unavailable, "%s has not answered within %s", what, patience)
+		return none, volume.Errorf(volume.Unavailable, "the pool has not answered within %s", patience)
 	}
 }

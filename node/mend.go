@@ -18,8 +18,8 @@ import (
 // mend sees to it that the file system which is staged at m.target takes writes, if it was mounted for them, and returns what there is to be seen then. The
 // kind of its error is InUse where it has stopped and is mounted at other paths.
 //
-// It is unmounted for a moment. Meanwhile the directory is noted to be the volume's, so that a call which was cut off there, or could
-// not mount it again, is completed by the next one.
+// It is unmounted for a moment. The directory is noted to be the volume's, with this device, so that a call which was cut off there, or
+// could not mount it again, is completed by the next one.
 func (s *Server) mend(ctx context.Context, p pool.Pool, v volume.Volume, w view, m mounting) (view, error) {
 	u, mounted, err := w.here(m.target)
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *Server) mend(ctx context.Context, p pool.Pool, v volume.Volume, w view,
 	}
 	klog.FromContext(ctx).Info("a file system that has stopped itself is mounted anew", "volume", v.ID, "it is", why)
 	m.fsType, m.readOnly = volume.FSType(u.FSType), u.ReadOnly && u.Stopped == ""
-	if err := s.machine.SetOwner(m.target, v.ID.String()); err != nil {
+	if err := s.note(m.target, v.ID.String(), v); err != nil { // an earlier release has not
 		return w, err
 	}
 	if err := s.unmount(ctx, w, m.target); err != nil {
@@ -49,7 +49,7 @@ func (s *Server) mend(ctx context.Context, p pool.Pool, v volume.Volume, w view,
 	return s.mountAnew(ctx, p, v, m)
 }
 
-// complete mounts what mend has unmounted and not mounted again.
+// complete mounts what mend has unmounted and not mounted again, or an administrator has unmounted.
 func (s *Server) complete(ctx context.Context, p pool.Pool, v volume.Volume, w view, m mounting) (view, error) {
 	if !v.Attached() || len(w.uses) > 0 || !v.Mark.HoldsData() || !isDirectory(m.target) {
 		return w, nil
@@ -58,14 +58,15 @@ func (s *Server) complete(ctx context.Context, p pool.Pool, v volume.Volume, w v
 	if err != nil || owner != v.ID.String() {
 		return w, err
 	}
+	d, noted, err := s.machine.NotedDevice(m.target)
+	if err != nil || !noted || d.Path != v.Device {
+		return w, err
+	}
 	return s.mountAnew(ctx, p, v, m)
 }
 
 func (s *Server) mountAnew(ctx context.Context, p pool.Pool, v volume.Volume, m mounting) (view, error) {
 	if _, _, err := s.mount(ctx, p, v, m); err != nil {
-		return view{}, err
-	}
-	if err := s.machine.SetOwner(m.target, ""); err != nil {
 		return view{}, err
 	}
 	w, err := s.look(v)

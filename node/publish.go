@@ -148,6 +148,9 @@ func (s *Server) publishMount(ctx context.Context, v volume.Volume, w view, r pu
 	if err := target(r.target, false, &undo); err != nil {
 		return err
 	}
+	if err := s.note(r.target, v.ID.String(), v); err != nil {
+		return err
+	}
 	undo.add("unmounting "+r.target, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.target) })
 	return s.machine.Bind(ctx, r.staging, r.target, r.readOnly)
 }
@@ -184,8 +187,10 @@ func (s *Server) publishBlock(ctx context.Context, p pool.Pool, v volume.Volume,
 		return err
 	}
 	undo.add("unmounting "+r.target, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.target) })
-	if err := s.machine.SetOwner(r.target, v.ID.String()); err != nil {
-		return err
+	for _, path := range []string{r.staging, r.target} { // the device may be another one than when it was staged
+		if err := s.note(path, v.ID.String(), v); err != nil && (path == r.target || !volume.Is(err, volume.NotFound)) {
+			return err
+		}
 	}
 	if err := s.machine.Bind(ctx, v.Device, r.target, false); err != nil {
 		return err

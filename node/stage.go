@@ -91,6 +91,9 @@ func (s *Server) stageBlock(ctx context.Context, p pool.Pool, v volume.Volume, w
 			return err
 		}
 	}
+	if err := s.note(r.path, v.ID.String(), v); err != nil && !volume.Is(err, volume.NotFound) { // some orchestrators make no directory
+		return err
+	}
 	return handOut(ctx, p, v)
 }
 
@@ -136,6 +139,9 @@ func (s *Server) stageMount(ctx context.Context, p pool.Pool, v volume.Volume, w
 		defer func() { err = undo.unless(ctx, err) }()
 	}
 	if v, err = s.attach(ctx, p, v, r.attachment.readOnly, r.attachment, &undo); err != nil {
+		return err
+	}
+	if err := s.note(r.path, v.ID.String(), v); err != nil {
 		return err
 	}
 	undo.add("unmounting "+r.path, func(ctx context.Context) error { return s.machine.Unmount(ctx, r.path) })

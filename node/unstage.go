@@ -28,7 +28,7 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, req *csi.NodeUnstageVolu
 	if _, err := volume.ParseID(req.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	l, err := s.leave(ctx, req.GetVolumeId())
+	l, err := s.leave(ctx, req.GetVolumeId(), path)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,14 @@ type Machine interface {
 	// Owner returns what SetOwner noted, also while something is bound or mounted there; empty where nothing was.
 	Owner(target string) (string, error)
 
+	// NoteDevice notes on the empty file or directory at target which device is going to be bound or mounted there; it is kept as
+	// the note of SetOwner is.
+	NoteDevice(target, device string) error
+
+	// NotedDevice returns the device that NoteDevice has noted, whatever has become of its file or disk; false where that has gone, also if
+	// its number is used again, or nothing is noted.
+	NotedDevice(target string) (BlockDevice, bool, error)
+
 	// Unmount takes away what is mounted on target; nothing mounted there is nil. InUse while busy.
 	Unmount(ctx context.Context, target string) error
 

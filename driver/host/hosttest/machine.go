@@ -28,6 +28,7 @@ type Machine struct {
 	grown    map[host.DeviceNumber]volume.Size // file systems that only a mount of them can grow
 	owners   map[string]string                 // what SetOwner noted, by target
 	devices  Devices
+	noted    map[string]host.DeviceNumber // what NoteDevice noted, by target
 	faults   faults
 }
 
@@ -38,7 +39,7 @@ func New() *Machine {
 	runner := host.NewRunner()
 	m := &Machine{
 		real: host.New(runner), runner: runner,
-		claims: map[host.DeviceNumber]bool{}, readOnly: map[host.DeviceNumber]bool{}, grown: map[host.DeviceNumber]volume.Size{}, owners: map[string]string{},
+		claims: map[host.DeviceNumber]bool{}, readOnly: map[host.DeviceNumber]bool{}, grown: map[host.DeviceNumber]volume.Size{}, owners: map[string]string{}, noted: map[string]host.DeviceNumber{},
 	}
 	m.mounts = []*mounted{{Mount: host.Mount{Target: "/", Device: rootDevice, Root: "/", FSType: "ext4", Source: "/dev/root"}}}
 	return m

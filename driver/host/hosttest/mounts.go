@@ -274,3 +274,37 @@ func isDirectory(path string) error {
 func (m *Machine) Stopped(at host.Mount) (why string, err error) {
 	return at.Stopped, m.step("Stopped", at.Target, func() error { return nil })
 }
+
+// NoteDevice notes which device is going to be mounted on a file or directory.
+func (m *Machine) NoteDevice(target, device string) error {
+	return m.step("NoteDevice", target, func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if _, err := os.Lstat(target); err != nil {
+			return volume.Errorf(volume.NotFound, "make a note on %q: %w", target, err)
+		}
+		d, err := m.device(device)
+		m.noted[target] = d.Number
+		return err
+	})
+}
+
+// NotedDevice returns what NoteDevice noted. The note goes with the file or directory.
+func (m *Machine) NotedDevice(target string) (d host.BlockDevice, found bool, err error) {
+	err = m.step("NotedDevice", target, func() error {
+		m.mu.Lock()
+		number, list := m.noted[target], m.devices.List
+		m.mu.Unlock()
+		if _, err := os.Lstat(target); err != nil || list == nil {
+			return nil //nolint:nilerr // it has gone
+		}
+		all, err := list()
+		for _, one := range all {
+			if now, err := m.device(one.Path); err == nil && now.Number == number {
+				d, found = one, true
+			}
+		}
+		return err
+	})
+	return d, found, err
+}

@@ -26,6 +26,25 @@ var mountTests = []suiteTest{
 			e.unmount(target)
 		}
 	}},
+	{"takes writes, lives nowhere else, and is clean when it has gone", func(e *env) {
+		for _, t := range volume.FSTypes() {
+			device, target := e.device(least), e.dir(string(t))
+			e.format(device, t)
+			e.mount(device, target, t)
+			if why, err := e.m.Stopped(e.one(target)); why != "" || err != nil {
+				e.Errorf("%s has stopped: %q, %v", t, why, err)
+			}
+			for _, mounted := range []bool{true, false} {
+				if elsewhere, err := e.m.Elsewhere(device); elsewhere.FSType != "" || elsewhere.Thawed || err != nil {
+					e.Errorf("%s, mounted %t, is said to be %+v, %v", t, mounted, elsewhere, err)
+				}
+				e.unmount(target)
+			}
+			if dirty, err := e.m.Dirty(device, t); dirty || err != nil {
+				e.Errorf("%s is said to be dirty: %t, %v", t, dirty, err)
+			}
+		}
+	}},
 	{"is read-only if asked", func(e *env) {
 		for t, options := range map[volume.FSType][]string{
 			volume.Ext4: {"ro", "noload"}, volume.XFS: {"ro", "norecovery"}, volume.Btrfs: {"ro", "rescue=nologreplay"},

@@ -14,11 +14,8 @@ import (
 // Delete takes the volume its name and then its space.
 func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	v, err := p.Get(ctx, id)
-	if p.owns(id) && (volume.Is(err, volume.NotFound) || volume.Is(err, volume.Internal)) {
-		return p.deleteLost(ctx, id)
-	}
 	if volume.Is(err, volume.NotFound) {
-		return nil
+		return p.detachLost(ctx, id)
 	}
 	if err != nil {
 		return err
