@@ -187,7 +187,7 @@ func TestRoomIsNeverMoreThanThereIs(t *testing.T) {
 			}
 		}()
 		said, exact := freeBytes(t, p), freeBytes(t, inspected)
-		if said > exact {
+		if said > exact+volume.MiB { // what the file system itself takes in between
 			t.Errorf("%s: %s are said to be free, and %s are", what, said, exact)
 		}
 		if exact-said > volume.GiB || (exact > 512*volume.MiB && said <= 0) {
