@@ -276,7 +276,7 @@ func TestARenamedVolume(t *testing.T) {
 			must(t, p.Delete(t.Context(), id("a")))
 			// One that has lost the tag that says whose it is, and not the others.
 			runLVM(t, "lvchange", "--deltag", "loam.storage/volume="+id("b").String(), vg+"/loam.fast.v.b")
-			if err := p.Delete(t.Context(), id("b")); !volume.Is(err, volume.Internal) || !strings.Contains(err.Error(), "lvchange --addtag") {
+			if err := p.Delete(t.Context(), id("b")); !volume.Is(err, volume.InUse) || !strings.Contains(err.Error(), "lvchange --addtag") {
 				t.Errorf("Delete of one without its tag: %v", err)
 			}
 		})
