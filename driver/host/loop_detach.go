@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -82,7 +83,24 @@ func (h *Host) DetachLoop(ctx context.Context, device string, file FileID, owner
 	if errors.Is(err, unix.EBUSY) {
 		return volume.Errorf(volume.InUse, "device %s is mounted or open: unmount it and end what uses it", device)
 	}
+	if err == nil {
+		waitUntilFree(ctx, device, file)
+	}
 	return failed("detach", device, err)
+}
+
+// waitUntilFree waits until the kernel has let go of the file of a device that is going: it does when the last copy of what clearLoop had
+// open is closed, which a process that was just being started may have. Until then the file's file system is busy.
+func waitUntilFree(ctx context.Context, device string, file FileID) {
+	_ = again(ctx, func() error { // should it last, nobody can use the device all the same
+		if unix.Access(filepath.Join(loopFolder, filepath.Base(device), "loop"), unix.F_OK) != nil {
+			return nil
+		}
+		if l, bound, err := readLoop(device); err == nil && bound && l.File != file {
+			return nil
+		}
+		return unix.EBUSY
+	}, unix.EBUSY)
 }
 
 // clearLoop returns EBUSY while somebody else has the device open. The kernel would then detach it
