@@ -46,9 +46,9 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 
 // place has something made in a new directory and gives it its name, durably. On failure nothing is
 // left of it.
-func (p *Pool) place(temporary, final string, makeIn func(dir string) error) error {
+func (p *Pool) place(temporary, final string, makeIn func(dir string) error) (err error) {
 	dir := filepath.Join(p.root, newDir, temporary)
-	err := os.Mkdir(dir, 0o700)
+	err = os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) { // a failed call could not remove it
 		if err = removeTree(dir); err == nil {
 			err = os.Mkdir(dir, 0o700)
@@ -58,6 +58,7 @@ func (p *Pool) place(temporary, final string, makeIn func(dir string) error) err
 		return wrap(p.name, err)
 	}
 	err = makeIn(dir)
+	defer func() { err = errors.Join(err, removeFile(p.notePath(temporary))) }() // when the directory is no longer there
 	err = p.letGo(dir, func() error {
 		if err != nil {
 			return err
@@ -152,7 +153,7 @@ func (p *Pool) copyImage(ctx context.Context, image *os.File, source origin) err
 	if source.of == nil {
 		return copyAll(nil)
 	}
-	limits := p.limitsFor(0)
+	limits := p.limitsFor(filepath.Dir(image.Name()), 0)
 	_, extents, err := writtenIn(source.image)
 	if err != nil {
 		return wrap(p.name, err)

@@ -81,7 +81,11 @@ func (p *Pool) removeHalfMade(ctx context.Context) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	if err := p.thawAll(ctx); err != nil {
+	frozen, err := p.leftFrozen(names)
+	if err == nil {
+		err = p.thawAll(ctx, frozen)
+	}
+	if err != nil {
 		return err
 	}
 	for _, name := range names {

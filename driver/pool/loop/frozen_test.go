@@ -132,3 +132,30 @@ func TestACopyWhoseFreezeEndsInTheMiddleIsNone(t *testing.T) {
 		})
 	}
 }
+
+// A process was killed while it took a snapshot, and has noted what it had frozen itself.
+func TestWhatSomebodyElseHasFrozenStaysSoWhenAPoolIsOpened(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	c := loop.Config{Directory: t.TempDir(), Sparse: true, Overprovision: 3}
+	mountNew(t, "xfs", c.Directory)
+	p := open(t, c)
+	t.Cleanup(func() { closeAll(t, p) })
+	theirs, ours := mounted(t, p, "theirs", volume.Ext4), mounted(t, p, "ours", volume.Ext4)
+	freeze(t, theirs)
+	freeze(t, ours)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(c.Directory, "new")
+	if err := errors.Join(os.Mkdir(filepath.Join(left, "group-g"), 0o700), os.WriteFile(filepath.Join(left, "frozen-group-g"), []byte("ours\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	p = open(t, c)
+	if err := os.WriteFile(filepath.Join(ours, "later"), []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+	run(t, "fsfreeze", "--unfreeze", theirs) // fails where it was thawed
+	if left, err := os.ReadDir(left); err != nil || len(left) != 0 {
+		t.Errorf("in new are %v, %v", left, err)
+	}
+}

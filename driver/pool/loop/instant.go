@@ -3,8 +3,11 @@ package loop
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -63,14 +66,19 @@ func (p *Pool) frozen(ctx context.Context, mounted []held, bare []volume.Volume,
 	if err != nil {
 		return wrap(p.name, err)
 	}
-	start := time.Now()
+	start, note := time.Now(), ""
 	unheld := slices.Clone(bare) // by us
 	for _, h := range mounted {
 		if slices.Contains(frozen.Others(), h.mountPoint) {
 			unheld = append(unheld, h.volume)
+		} else {
+			note += h.volume.ID.Name + "\n"
 		}
 	}
 	before, err := p.writes(unheld)
+	if err == nil {
+		err = os.WriteFile(p.notePath(l.made), []byte(note), 0o600) // not synced: when the power goes, nothing is frozen
+	}
 	if err != nil {
 		return errors.Join(err, frozen.Thaw())
 	}
@@ -140,13 +148,51 @@ func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
 	return nil
 }
 
+// notePrefix and the name of what is being made in "new" is the name of a file beside it with the names of the volumes that were
+// frozen for it, a line each. It is there for as long.
+const notePrefix = "frozen-"
+
+func (p *Pool) notePath(made string) string { return filepath.Join(p.root, newDir, notePrefix+made) }
+
+// leftFrozen reports which volumes a process that is gone may have left frozen, from what it left in "new". What has no
+// note was not frozen yet, or only now, or by an earlier release: then it may be any. What somebody else had frozen is in no note.
+func (p *Pool) leftFrozen(left []string) (frozen func(name string) bool, err error) {
+	noted, any := map[string]bool{}, false
+	for _, made := range left {
+		isPlain := false
+		if strings.HasPrefix(made, "volume-") {
+			copied, err := exists(filepath.Join(p.root, newDir, made, copyMark))
+			if err != nil {
+				return nil, err
+			}
+			isPlain = !copied
+		}
+		if isPlain || strings.HasPrefix(made, notePrefix) || strings.HasPrefix(made, "deleted-") {
+			continue
+		}
+		text, err := os.ReadFile(p.notePath(made))
+		switch {
+		case err == nil:
+			for _, name := range strings.Fields(string(text)) {
+				noted[name] = true
+			}
+		case errors.Is(err, fs.ErrNotExist):
+			any = true
+		default:
+			return nil, err
+		}
+	}
+	return func(name string) bool { return any || noted[name] }, nil
+}
+
 // thawAll thaws what a process that is gone may have left frozen. It asks no record, for a volume whose
 // record is damaged may be frozen too.
-func (p *Pool) thawAll(ctx context.Context) error {
+func (p *Pool) thawAll(ctx context.Context, frozen func(name string) bool) error {
 	names, err := p.namesIn(volumesDir, "", 0)
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !frozen(name) })
 	loops, err := p.machine.Loops()
 	if err != nil {
 		return err

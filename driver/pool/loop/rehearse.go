@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -25,15 +26,16 @@ const (
 type limits struct {
 	freeze    time.Duration // 0: as long as it takes
 	estimated time.Duration // of the images rehearsed so far
+	made      string        // name of the directory in "new" that the copy is made in
 }
 
 // limitsFor returns what an explicit maxFreeze, or none, allows in this pool. A copy that reads and writes all bytes takes
 // as long as it takes, unless told.
-func (p *Pool) limitsFor(maxFreeze time.Duration) *limits {
+func (p *Pool) limitsFor(dir string, maxFreeze time.Duration) *limits {
 	if maxFreeze == 0 && p.reflinks {
 		maxFreeze = defaultFreeze
 	}
-	return &limits{freeze: maxFreeze}
+	return &limits{freeze: maxFreeze, made: filepath.Base(dir)}
 }
 
 // rehearse shares the blocks of a volume that is in use with image while it is not frozen, piece by piece. That is not of one

@@ -94,7 +94,7 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	if err := p.takeMembers(members); err != nil {
 		return err
 	}
-	limits := p.limitsFor(spec.MaxFreeze)
+	limits := p.limitsFor(dir, spec.MaxFreeze)
 	for _, m := range members {
 		if err := p.rehearse(ctx, m.image, m.volume.ID, m.extents, limits); err != nil {
 			return err
