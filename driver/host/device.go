@@ -98,13 +98,25 @@ func (h *Host) Writes(device string) (Writes, error) {
 	if err != nil {
 		return Writes{}, failed("read the statistics of", device, err)
 	}
-	return parseWrites(text)
+	w, err := parseWrites(text)
+	if err != nil {
+		return Writes{}, err
+	}
+	// That file counts reads in flight too, and anybody may be looking at the device.
+	text, err = readSysfs("/sys/block/" + filepath.Base(resolved) + "/inflight")
+	if err != nil {
+		return Writes{}, failed("read the requests in flight of", device, err)
+	}
+	if _, err := fmt.Sscanf(text, "%d %d", new(uint64), &w.InFlight); err != nil {
+		return Writes{}, volume.Errorf(volume.Internal, "requests in flight of %q are %q: %w", device, text, err)
+	}
+	return w, nil
 }
 
 // Writes is how much was written to a device.
 type Writes struct {
 	Done     uint64 // requests ended
-	InFlight uint64 // requests, reads too, not ended
+	InFlight uint64 // those not ended
 }
 
 // parseWrites reads the fields "write I/Os" and "in_flight" of a block device's stat.
