@@ -33,24 +33,22 @@ func (f *Fleet) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) 
 }
 
 func (f *Fleet) create(ctx context.Context, name string, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	holder, err := f.tried(ctx, name)
-	if err == nil && holder == nil {
-		holder, err = f.claimant(ctx, name, req)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if holder != nil {
+	for full := map[string]bool{}; ; { // nodes that had no such volume after all, and could not make it
+		holder, err := f.holder(ctx, name, req)
+		if err != nil {
+			return nil, err
+		}
+		if holder == nil || full[holder.name] {
+			break
+		}
 		resp, err := f.createOn(ctx, holder, name, req)
 		if err == nil {
-			if err := mayHave(holder, name, "", req); err != nil {
-				return nil, err
-			}
+			err = mayHave(holder, name, "", req)
 		}
 		if status.Code(err) != codes.ResourceExhausted {
 			return resp, err
 		}
-		// It has no such volume after all, and cannot make it.
+		full[holder.name] = true // another one may have it
 	}
 	source, err := f.sourceNode(ctx, req)
 	switch {
@@ -60,6 +58,15 @@ func (f *Fleet) create(ctx context.Context, name string, req *csi.CreateVolumeRe
 		return f.createOn(ctx, source, name, req)
 	}
 	return f.createAnywhere(ctx, name, req)
+}
+
+// holder returns the node that has the volume, or may: that of an attempt of this replica, else one that says so; nil if there is
+// none.
+func (f *Fleet) holder(ctx context.Context, name string, req *csi.CreateVolumeRequest) (*node, error) {
+	if n, err := f.tried(ctx, name); n != nil || err != nil {
+		return n, err
+	}
+	return f.claimant(ctx, name, req)
 }
 
 // createAnywhere tries the nodes that may have the volume until one has room.

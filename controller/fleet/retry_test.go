@@ -130,6 +130,39 @@ func TestRetryNeverMakesASecondVolume(t *testing.T) {
 			t.Errorf("there are %d volumes", n)
 		}
 	})
+	t.Run("another replica made it, and the node of an attempt here has no room", func(t *testing.T) {
+		f, nodes := three(t, fleet.Config{Quiet: time.Nanosecond})
+		other := settled(fleet.Config{})
+		for _, m := range nodes {
+			conn, gone := m.conn, m.gone
+			m.join(t, other)
+			t.Cleanup(func() { gone(); _ = conn.Close() })
+		}
+		nodes["b"].hook(func(_ context.Context, method string) error {
+			if strings.HasSuffix(method, "/CreateVolume") {
+				return status.Error(codes.DeadlineExceeded, "it may go on")
+			}
+			return nil
+		}, nil)
+		if _, err := f.CreateVolume(t.Context(), request("v")); code(err) != codes.DeadlineExceeded {
+			t.Fatal(err)
+		}
+		nodes["b"].hook(nil, nil)
+		fill := request("fill", "b")
+		fill.CapacityRange.RequiredBytes = 128 << 20
+		if _, err := other.CreateVolume(t.Context(), fill); err != nil {
+			t.Fatal(err)
+		}
+		if made, err := other.CreateVolume(t.Context(), request("v", "a")); err != nil || made.GetVolume().GetVolumeId() != "a/default/v" {
+			t.Fatalf("%v, %v", made, err)
+		}
+		if made, err := f.CreateVolume(t.Context(), request("v", "a", "b", "c")); err != nil || made.GetVolume().GetVolumeId() != "a/default/v" {
+			t.Errorf("%v, %v", made, err)
+		}
+		if n := count(nodes); n != 2 {
+			t.Errorf("there are %d volumes", n)
+		}
+	})
 	t.Run("the controller was started anew", func(t *testing.T) {
 		f, nodes := three(t, fleet.Config{})
 		if _, err := f.CreateVolume(t.Context(), request("v", "a")); err != nil {
