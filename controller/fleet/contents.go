@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/loam-storage/loam/driver/volume"
 )
 
 // thing is a volume or a snapshot, by its name without node and pool.
@@ -25,11 +27,14 @@ type contents struct {
 	unreadable  map[string]string
 	defaultPool string
 	listings    map[*listing]bool
+	begun       int       // listings, ever
+	taken       int       // the number of the one that was taken over last
 	left        time.Time // when the node left; it counts while the node is away
 }
 
 // listing is what has changed since a node was asked what it has: made in a pool, or gone (no pool). The answer may not say.
 type listing struct {
+	number  int // those that began later have a higher one
 	changed map[thing]string
 }
 
@@ -89,16 +94,22 @@ func (c *contents) unreadablePool(named string) (pool, why string) {
 func (c *contents) begin() *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := &listing{changed: map[thing]string{}}
+	c.begun++
+	l := &listing{number: c.begun, changed: map[thing]string{}}
 	c.listings[l] = true
 	return l
 }
 
-// replace takes over what the node has said. What was in a pool that it cannot read now still is. It returns the pools that can no
-// longer be read, and those that can again.
-func (c *contents) replace(l *listing, said told) (lost, back []string) {
+// replace takes over what the node has said, unless a question that was put later has been answered already, over a newer connection.
+// What was in a pool that it cannot read now still is. It returns the pools that can no longer be read, and those that can again. The
+// kind of its error is Internal for more names than a node can have: nothing is taken over then.
+func (c *contents) replace(l *listing, said told) (lost, back []string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.listings, l)
+	if l.number < c.taken {
+		return nil, nil, nil
+	}
 	if len(said.unreadable) > 0 {
 		for t, pool := range c.has {
 			if _, hidden := said.unreadable[pool]; hidden && said.has[t] == "" {
@@ -106,6 +117,10 @@ func (c *contents) replace(l *listing, said told) (lost, back []string) {
 			}
 		}
 	}
+	if len(said.has) > mostNames {
+		return nil, nil, volume.Errorf(volume.Internal, "it has more than %d names, with those that were seen in pools it cannot read now: its answer is not used", mostNames)
+	}
+	c.taken = l.number
 	for t, pool := range l.changed {
 		set(said.has, t, pool)
 		delete(said.making, t.name)
@@ -122,10 +137,9 @@ func (c *contents) replace(l *listing, said told) (lost, back []string) {
 	}
 	c.has, c.making = maps.Clone(said.has), said.making // a clone is as small as can be
 	c.unreadable, c.defaultPool = said.unreadable, said.defaultPool
-	delete(c.listings, l)
 	slices.Sort(lost)
 	slices.Sort(back)
-	return lost, back
+	return lost, back, nil
 }
 
 func (c *contents) abandon(l *listing) {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -62,7 +63,7 @@ func (t *told) add(node string, page *inventory.ListInventoryResponse) error {
 	}
 	t.defaultPool = strings.Clone(page.GetDefaultPool())
 	for _, name := range page.GetMaking() {
-		if err := checkName(volume.ID{Node: node, Pool: t.defaultPool, Name: name}); err != nil {
+		if err := checkName(volume.ID{Node: node, Pool: anyPool, Name: name}); err != nil {
 			return err
 		}
 		t.making[name] = true
@@ -86,6 +87,11 @@ func (t *told) add(node string, page *inventory.ListInventoryResponse) error {
 			}
 		}
 	}
+	return t.checkSize(node)
+}
+
+// checkSize says that this is more than one node can have. The kind of its error is Internal.
+func (t *told) checkSize(node string) error {
 	if len(t.has)+len(t.making) > mostNames || len(t.unreadable) > mostPools {
 		return volume.Errorf(volume.Internal, "node %q: its inventory has more than %d names or %d pools, and is not used", node, mostNames, mostPools)
 	}
@@ -107,6 +113,9 @@ func checkPool(node, name string) error {
 	return nil
 }
 
+// anyPool stands in the handle by which a name is checked that is told without its pool.
+const anyPool = "any"
+
 func checkName(id volume.ID) error {
 	if parsed, err := volume.ParseID(id.String()); err != nil || parsed != id {
 		return volume.Errorf(volume.Internal, "node %q: its inventory has %.200q, which is no name", id.Node, id.Name)
@@ -126,12 +135,14 @@ func (n *node) listCSI(ctx context.Context) (told, error) {
 		var beside metadata.MD
 		r, err := n.controller.ListVolumes(ctx, &csi.ListVolumesRequest{MaxEntries: pageEntries, StartingToken: token}, grpc.Header(&beside))
 		for _, name := range beside.Get(volume.MetadataMaking) {
-			t.making[name] = true
+			if checkName(volume.ID{Node: n.name, Pool: anyPool, Name: name}) == nil {
+				t.making[name] = true
+			}
 		}
 		for _, e := range r.GetEntries() {
 			put(e.GetVolume().GetVolumeId(), aVolume)
 		}
-		return r.GetNextToken(), err
+		return r.GetNextToken(), errors.Join(err, t.checkSize(n.name))
 	})
 	if err != nil {
 		return t, err
@@ -141,7 +152,7 @@ func (n *node) listCSI(ctx context.Context) (told, error) {
 		for _, e := range r.GetEntries() {
 			put(e.GetSnapshot().GetSnapshotId(), aSnapshot)
 		}
-		return r.GetNextToken(), err
+		return r.GetNextToken(), errors.Join(err, t.checkSize(n.name))
 	})
 	return t, err
 }

@@ -1,9 +1,16 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/volume"
@@ -72,7 +79,7 @@ func TestWhatIsInAPoolThatCannotBeReadStaysKnown(t *testing.T) {
 	c.note(aVolume("goes"), "")
 	said := newTold()
 	said.unreadable["slow"], said.defaultPool = "away", "fast"
-	if lost, back := c.replace(asked, said); fmt.Sprint(lost, back) != "[slow] []" {
+	if lost, back, err := c.replace(asked, said); err != nil || fmt.Sprint(lost, back) != "[slow] []" {
 		t.Errorf("lost %q, back %q", lost, back)
 	}
 	if pool, why := c.hidden(aVolume("stays")); !c.holds(aVolume("stays")) || pool != "slow" || why != "away" {
@@ -86,7 +93,85 @@ func TestWhatIsInAPoolThatCannotBeReadStaysKnown(t *testing.T) {
 	if _, why := c.unreadablePool(""); why != "" {
 		t.Errorf("the default pool: %q", why)
 	}
-	if lost, back := c.replace(c.begin(), newTold()); fmt.Sprint(lost, back) != "[] [slow]" || c.holds(aVolume("stays")) {
+	if lost, back, err := c.replace(c.begin(), newTold()); err != nil || fmt.Sprint(lost, back) != "[] [slow]" || c.holds(aVolume("stays")) {
 		t.Errorf("lost %q, back %q", lost, back)
+	}
+}
+
+// A node that somebody has taken over could have names kept for ever, some more with each answer, as those of a pool that it cannot read.
+func TestNamesOfPoolsThatCannotBeReadDoNotGrowWithoutEnd(t *testing.T) {
+	c := newContents()
+	said := func(name func(int) string, names int) told {
+		t := newTold()
+		t.unreadable["slow"] = "away"
+		for i := range names {
+			t.has[aVolume(name(i))] = "slow"
+		}
+		return t
+	}
+	first := func(i int) string { return fmt.Sprintf("v%d", i) }
+	second := func(i int) string { return fmt.Sprintf("w%d", i) }
+	if _, _, err := c.replace(c.begin(), said(first, mostNames)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.replace(c.begin(), said(second, 1)); !volume.Is(err, volume.Internal) {
+		t.Error(err)
+	}
+	if len(c.has) != mostNames || c.holds(aVolume("w0")) || !c.holds(aVolume("v0")) || len(c.listings) > 0 {
+		t.Errorf("%d names are known", len(c.has))
+	}
+}
+
+// The connection of a node is replaced while it is asked over it, and the answer comes after that to the same question over the new one.
+func TestAnswerToAnEarlierQuestionDoesNotReplaceALaterOne(t *testing.T) {
+	c := newContents()
+	earlier, later := c.begin(), c.begin()
+	now := newTold()
+	now.has[aVolume("v")] = "fast"
+	for _, answer := range []struct {
+		l    *listing
+		said told
+	}{{later, now}, {earlier, newTold()}} {
+		if _, _, err := c.replace(answer.l, answer.said); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !c.holds(aVolume("v")) || len(c.listings) > 0 {
+		t.Error("what the node has said last is forgotten")
+	}
+}
+
+// lists is a node of an earlier release, whose lists never end.
+type lists struct {
+	csi.ControllerClient
+	inventory.InventoryClient
+	pages int
+}
+
+func (l *lists) ListInventory(context.Context, *inventory.ListInventoryRequest, ...grpc.CallOption) (*inventory.ListInventoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "of an earlier release")
+}
+
+func (l *lists) ListVolumes(context.Context, *csi.ListVolumesRequest, ...grpc.CallOption) (*csi.ListVolumesResponse, error) {
+	l.pages++
+	page := &csi.ListVolumesResponse{NextToken: strconv.Itoa(l.pages)}
+	for i := range 40_000 {
+		page.Entries = append(page.Entries, &csi.ListVolumesResponse_Entry{Volume: &csi.Volume{VolumeId: fmt.Sprintf("n1/fast/v%d-%d", l.pages, i)}})
+	}
+	if l.pages > 20 {
+		page.NextToken = ""
+	}
+	return page, nil
+}
+
+func (l *lists) ListSnapshots(context.Context, *csi.ListSnapshotsRequest, ...grpc.CallOption) (*csi.ListSnapshotsResponse, error) {
+	return &csi.ListSnapshotsResponse{}, nil
+}
+
+func TestListsOfANodeOfAnEarlierReleaseAreNoLongerThanItsInventoryMayBe(t *testing.T) {
+	l := &lists{}
+	n := &node{name: "n1", controller: l, inventory: l}
+	if said, err := n.everything(t.Context()); !volume.Is(err, volume.Internal) || len(said.has) > mostNames+40_000 {
+		t.Errorf("%d names: %v", len(said.has), err)
 	}
 }

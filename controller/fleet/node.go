@@ -152,12 +152,14 @@ func (n *node) list() {
 	n.mu.Unlock()
 	said, err := n.everything(ctx)
 	if err == nil {
-		n.logPools(n.contents.replace(changes, said))
+		var lost, back []string
+		lost, back, err = n.contents.replace(changes, said)
+		n.logPools(lost, back)
 	} else {
 		n.contents.abandon(changes)
-		if n.left.Err() == nil {
-			klog.Background().Error(err, "node cannot list what it has", "node", n.name)
-		}
+	}
+	if err != nil && n.left.Err() == nil {
+		klog.Background().Error(err, "node cannot list what it has", "node", n.name)
 	}
 	n.forgetRoom()
 	n.mu.Lock()
