@@ -88,52 +88,52 @@ func lockDevice(ctx context.Context, f *os.File) error {
 }
 
 // Writes counts what was written to a device, or is being written, since it appeared: two equal
-// figures mean that nothing was in between (Documentation/block/stat.rst).
-func (h *Host) Writes(device string) (Writes, error) {
+// figures with nothing in flight mean that nothing was in between (Documentation/block/stat.rst). What is in flight is read
+// first, so that what ends meanwhile is counted.
+func (h *Host) Writes(device string) (w Writes, err error) {
 	resolved, err := filepath.EvalSymlinks(device)
 	if err != nil {
 		return Writes{}, failed("look at", device, err)
 	}
-	text, err := readSysfs("/sys/block/" + filepath.Base(resolved) + "/stat")
-	if err != nil {
-		return Writes{}, failed("read the statistics of", device, err)
-	}
-	w, err := parseWrites(text)
-	if err != nil {
-		return Writes{}, err
-	}
-	// That file counts reads in flight too, and anybody may be looking at the device.
-	text, err = readSysfs("/sys/block/" + filepath.Base(resolved) + "/inflight")
+	// "stat" counts reads in flight too, and anybody may be looking at the device.
+	text, err := readSysfs("/sys/block/" + filepath.Base(resolved) + "/inflight")
 	if err != nil {
 		return Writes{}, failed("read the requests in flight of", device, err)
 	}
 	if _, err := fmt.Sscanf(text, "%d %d", new(uint64), &w.InFlight); err != nil {
 		return Writes{}, volume.Errorf(volume.Internal, "requests in flight of %q are %q: %w", device, text, err)
 	}
-	return w, nil
+	if text, err = readSysfs("/sys/block/" + filepath.Base(resolved) + "/stat"); err != nil {
+		return Writes{}, failed("read the statistics of", device, err)
+	}
+	w.Done, err = parseWrites(text)
+	return w, err
 }
 
-// Writes is how much was written to a device.
+// Writes is how much was written to a device, discards included.
 type Writes struct {
 	Done     uint64 // requests ended
 	InFlight uint64 // those not ended
 }
 
-// parseWrites reads the fields "write I/Os" and "in_flight" of a block device's stat.
-func parseWrites(text string) (Writes, error) {
+// parseWrites reads the fields "write I/Os" and "discard I/Os" of a block device's stat and returns their sum. Kernels before 4.18
+// have no discards there.
+func parseWrites(text string) (sum uint64, err error) {
 	fields := strings.Fields(text)
-	if len(fields) < 9 {
-		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device have %d fields, at least 9 expected", len(fields))
+	if len(fields) < 11 {
+		return 0, volume.Errorf(volume.Internal, "statistics of a block device have %d fields, at least 11 expected", len(fields))
 	}
-	done, err := strconv.ParseUint(fields[4], 10, 64)
-	if err != nil {
-		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device: %w", err)
+	for _, i := range []int{4, 11} {
+		if i >= len(fields) {
+			continue
+		}
+		n, err := strconv.ParseUint(fields[i], 10, 64)
+		if err != nil {
+			return 0, volume.Errorf(volume.Internal, "statistics of a block device: %w", err)
+		}
+		sum += n
 	}
-	inFlight, err := strconv.ParseUint(fields[8], 10, 64)
-	if err != nil {
-		return Writes{}, volume.Errorf(volume.Internal, "statistics of a block device: %w", err)
-	}
-	return Writes{Done: done, InFlight: inFlight}, nil
+	return sum, nil
 }
 
 func readSysfs(path string) (string, error) {

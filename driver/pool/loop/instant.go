@@ -3,11 +3,8 @@ package loop
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -35,7 +32,7 @@ func (p *Pool) atOneInstant(ctx context.Context, ids []volume.ID, l *limits, cap
 	if len(mounted) > 0 {
 		return p.frozen(ctx, mounted, bare, l, capture)
 	}
-	before, err := p.writes(bare)
+	before, err := p.settled(bare)
 	if err != nil {
 		return err
 	}
@@ -75,7 +72,7 @@ func (p *Pool) frozen(ctx context.Context, mounted []held, bare []volume.Volume,
 			note += h.volume.ID.Name + "\n"
 		}
 	}
-	before, err := p.writes(unheld)
+	before, err := p.settled(unheld)
 	if err == nil {
 		err = os.WriteFile(p.notePath(l.made), []byte(note), 0o600) // not synced: when the power goes, nothing is frozen
 	}
@@ -134,6 +131,20 @@ func (p *Pool) writes(volumes []volume.Volume) ([]host.Writes, error) {
 	return writes, nil
 }
 
+// settlePatience is how long settled waits for writes to end, while file systems are frozen.
+const settlePatience = 500 * time.Millisecond
+
+// settled is writes once nothing is in flight any more. The kernel tells whoever waits for a write, as a sync or a freeze
+// does, that it has ended a moment before it counts it as ended.
+func (p *Pool) settled(volumes []volume.Volume) ([]host.Writes, error) {
+	for until := time.Now().Add(settlePatience); ; time.Sleep(time.Millisecond) {
+		writes, err := p.writes(volumes)
+		if err != nil || time.Now().After(until) || !slices.ContainsFunc(writes, func(w host.Writes) bool { return w.InFlight > 0 }) {
+			return writes, err
+		}
+	}
+}
+
 // unwritten says whether the volumes were left alone since before. The kind of its error is Busy.
 func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
 	after, err := p.writes(volumes)
@@ -146,78 +157,6 @@ func (p *Pool) unwritten(volumes []volume.Volume, before []host.Writes) error {
 		}
 	}
 	return nil
-}
-
-// notePrefix and the name of what is being made in "new" is the name of a file beside it with the names of the volumes that were
-// frozen for it, a line each. It is there for as long.
-const notePrefix = "frozen-"
-
-func (p *Pool) notePath(made string) string { return filepath.Join(p.root, newDir, notePrefix+made) }
-
-// leftFrozen reports which volumes a process that is gone may have left frozen, from what it left in "new". What has no
-// note was not frozen yet, or only now, or by an earlier release: then it may be any. What somebody else had frozen is in no note.
-func (p *Pool) leftFrozen(left []string) (frozen func(name string) bool, err error) {
-	noted, any := map[string]bool{}, false
-	for _, made := range left {
-		isPlain := false
-		if strings.HasPrefix(made, "volume-") {
-			copied, err := exists(filepath.Join(p.root, newDir, made, copyMark))
-			if err != nil {
-				return nil, err
-			}
-			isPlain = !copied
-		}
-		if isPlain || strings.HasPrefix(made, notePrefix) || strings.HasPrefix(made, "deleted-") {
-			continue
-		}
-		text, err := os.ReadFile(p.notePath(made))
-		switch {
-		case err == nil:
-			for _, name := range strings.Fields(string(text)) {
-				noted[name] = true
-			}
-		case errors.Is(err, fs.ErrNotExist):
-			any = true
-		default:
-			return nil, err
-		}
-	}
-	return func(name string) bool { return any || noted[name] }, nil
-}
-
-// thawAll thaws what a process that is gone may have left frozen. It asks no record, for a volume whose
-// record is damaged may be frozen too.
-func (p *Pool) thawAll(ctx context.Context, frozen func(name string) bool) error {
-	names, err := p.namesIn(volumesDir, "", 0)
-	if err != nil {
-		return err
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !frozen(name) })
-	loops, err := p.machine.Loops()
-	if err != nil {
-		return err
-	}
-	var mountPoints []string
-	of := byFile(loops)
-	for _, name := range names {
-		file, _, err := host.Identify(p.imagePath(name))
-		if volume.Is(err, volume.NotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, l := range of[file] {
-			mountPoint, mounted, err := p.machine.MountPoint(l.Device)
-			if err != nil {
-				return err
-			}
-			if mounted {
-				mountPoints = append(mountPoints, mountPoint)
-			}
-		}
-	}
-	return host.ThawLeft(ctx, mountPoints)
 }
 
 // copyFile makes image hold the bytes of the file at path: by sharing its blocks, or by copying what
