@@ -94,7 +94,7 @@ func mayHave(n *node, name, asked string, req *csi.CreateVolumeRequest) error {
 // says asks the node that a request leads to whether it has the volume, or is making it. The kind of its error is Unavailable where it
 // does not say: then the other node cannot be believed either.
 func (f *Fleet) says(ctx context.Context, asked, other *node, name string, req *csi.CreateVolumeRequest) (holds bool, err error) {
-	if !asked.hear(ctx, time.Now(), f.config.Patience) {
+	if !f.hearFrom(ctx, asked, time.Now()) {
 		return false, volume.Errorf(volume.Unavailable, "volume %q is asked for on node %q, which does not say whether it has it, and node %q says that it has it: ask again when the first one answers", name, asked.name, other.name)
 	}
 	if asked.contents.holds(aVolume(name)) {

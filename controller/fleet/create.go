@@ -150,7 +150,7 @@ func (f *Fleet) tried(ctx context.Context, name string) (*node, error) {
 	case f.ignored(last.node):
 	case err != nil && !f.gone(ctx, last.node):
 		return nil, volume.Errorf(volume.Unavailable, "volume %q may have been made there already: %w", name, err)
-	case err == nil && !(last.ask && n.hear(ctx, time.Now(), f.config.Patience) && !n.contents.holds(aVolume(name))):
+	case err == nil && !(last.ask && f.hearFrom(ctx, n, time.Now()) && !n.contents.holds(aVolume(name))):
 		return n, f.hidden(ctx, n, name)
 	case err == nil:
 		if err := f.undecidedIn(n, name, last.pool); err != nil {

@@ -16,8 +16,18 @@ func (f *Fleet) hear(ctx context.Context) {
 			behind = append(behind, n)
 		}
 	}
-	each(behind, func(n *node) { n.hear(ctx, since, f.config.Patience) })
+	each(behind, func(n *node) { f.hearFrom(ctx, n, since) })
 	f.sweep()
+}
+
+// hearFrom returns once the node has said what it has, asked at since or later. It returns false where the node is not waited for. Where
+// a newer connection has replaced that of n, the node is asked over it, for what was asked over the first one ends with that.
+func (f *Fleet) hearFrom(ctx context.Context, n *node, since time.Time) bool {
+	if n.hear(ctx, since, f.config.Patience) {
+		return true
+	}
+	newer, err := f.node(n.name)
+	return err == nil && newer != n && newer.hear(ctx, since, f.config.Patience)
 }
 
 // sweepAfter is how long what was on a node that has left is kept before the cluster is asked whether it still has the

@@ -44,7 +44,7 @@ func (f *Fleet) snapshotElsewhere(ctx context.Context, n *node, name string) *no
 		has := func() bool {
 			return other.name != n.name && !f.ignored(other.name) && other.contents.holds(aSnapshot(name))
 		}
-		if has() && other.hear(ctx, time.Now(), f.config.Patience) && has() {
+		if has() && f.hearFrom(ctx, other, time.Now()) && has() {
 			return other
 		}
 	}

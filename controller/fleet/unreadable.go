@@ -16,7 +16,7 @@ const rereadAge = time.Second
 
 // again asks the node once more what it has, unless it has just said so.
 func (f *Fleet) again(ctx context.Context, n *node) {
-	n.hear(ctx, time.Now().Add(-rereadAge), f.config.Patience)
+	f.hearFrom(ctx, n, time.Now().Add(-rereadAge))
 }
 
 // hidden says that a volume was seen in a pool of the node that cannot be read now. The kind of its error is Unavailable.
