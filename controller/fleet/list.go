@@ -91,9 +91,15 @@ func merge[E any](f *Fleet, limit int32, token string, list func(n *node, limit 
 			if err == nil {
 				err = n.checkPage(at, next, max(missing, 1), handles(got, handle))
 			}
+			if volume.Is(err, volume.Unavailable) {
+				newer, gone := f.node(n.name)
+				if gone != nil || newer == n {
+					break // it has just left
+				}
+				n = newer // and its connection was replaced
+				continue
+			}
 			switch {
-			case volume.Is(err, volume.Unavailable):
-				got, next = nil, "" // it has just left
 			case volume.Is(err, volume.OutOfRange):
 				klog.Background().Error(err, "the rest of what is on a node is left out of a list", "node", n.name)
 				got, next = nil, ""

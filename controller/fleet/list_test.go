@@ -1,7 +1,10 @@
 package fleet_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -79,5 +82,32 @@ func TestCapacityIsThatOfANodeOrOfAll(t *testing.T) {
 	elsewhere, err := f.GetCapacity(t.Context(), &csi.GetCapacityRequest{AccessibleTopology: &csi.Topology{Segments: map[string]string{"zone": "x"}}})
 	if err != nil || elsewhere.GetAvailableCapacity() != 0 {
 		t.Errorf("%v, %v", elsewhere, err)
+	}
+}
+
+// A node proves from time to time who it is, over a new connection. Who lists everything at that moment gets everything.
+func TestListHasWhatIsOnANodeThatConnectsAnew(t *testing.T) {
+	f, nodes := three(t, fleet.Config{})
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := f.CreateVolume(t.Context(), request("v"+name, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := nodes["b"]
+	var once sync.Once
+	b.hook(func(_ context.Context, method string) error {
+		if strings.HasSuffix(method, "/ListVolumes") {
+			once.Do(func() {
+				gone, conn := b.gone, b.conn
+				b.join(t, f)
+				gone()
+				_ = conn.Close()
+			})
+		}
+		return nil
+	}, nil)
+	page, err := f.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
+	if err != nil || len(page.GetEntries()) != 3 {
+		t.Errorf("%v, %v", page, err)
 	}
 }
