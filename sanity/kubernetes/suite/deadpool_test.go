@@ -28,7 +28,7 @@ func deadPoolStopsNoOther(s *space) {
 	s.create(classes, &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class}, Provisioner: driver, Parameters: map[string]string{"pool": "far"}, VolumeBindingMode: &wait})
 	s.create(claims, claim("kept", class, "64Mi"))
 	s.run(pod("kept", mounts("kept"), onNode(lost)))
-	s.writes("kept", "/data/file", "kept")
+	s.writes("kept", "/kept/file", "kept")
 	s.remove(pods, "kept")
 	before := s.nodePod(lost)
 
@@ -48,7 +48,7 @@ func deadPoolStopsNoOther(s *space) {
 
 	s.machines("on", lost, "mv", "/var/lib/loam/far.away", "/var/lib/loam/far")
 	s.running("waits")
-	s.reads("waits", "/data/file", "kept")
+	s.reads("waits", "/kept/file", "kept")
 	s.remove(pods, "waits")
 	s.remove(claims, "kept")
 	s.volumesGone()
@@ -59,7 +59,7 @@ func (s *space) othersGoOn(node, name string) {
 	s.Helper()
 	s.create(claims, claim(name, late, "64Mi"))
 	s.run(pod(name, mounts(name), onNode(node)))
-	s.writes(name, "/data/file", name)
+	s.writes(name, "/"+name+"/file", name)
 	s.remove(pods, name)
 	s.remove(claims, name)
 }
