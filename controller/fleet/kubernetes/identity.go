@@ -29,7 +29,7 @@ type Identity struct {
 
 // refusal is what was said of a token, which is not asked about again before until, whoever sends it says that he is.
 type refusal struct {
-	node  string // that it is good for, although another name was claimed; else empty
+	node  string // that it is good for, where another name was claimed; empty where it is good for none
 	err   error
 	until time.Time
 }
@@ -82,7 +82,7 @@ func (i *Identity) Identify(ctx context.Context, r *http.Request, claimed string
 		case failed != nil:
 			return link.Proof{}, volume.Errorf(volume.Unavailable, "the Kubernetes API did not say whether there is a node %q: %w", node, failed)
 		case !has:
-			err = volume.Errorf(volume.Invalid, "the cluster has no node %q", node)
+			node, err = "", volume.Errorf(volume.Invalid, "the cluster has no node %q", node)
 		}
 	}
 	if err != nil {

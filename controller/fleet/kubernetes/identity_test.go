@@ -97,10 +97,11 @@ func TestTokenHoldsForATime(t *testing.T) {
 			Username: "system:serviceaccount:loam-system:loam-node", Extra: map[string]authentication.ExtraValue{nodeNameKey: {"node-1"}}}}
 		return text
 	}
+	i := NewIdentity(api, "loam-system", "loam-node")
 	identify := func(token string) (link.Proof, error) {
 		r := httptest.NewRequest(http.MethodGet, "https://c/connect", nil)
 		r.Header.Set("Authorization", "Bearer "+token)
-		return NewIdentity(api, "loam-system", "loam-node").Identify(t.Context(), r, "node-1")
+		return i.Identify(t.Context(), r, "node-1")
 	}
 	for claims, want := range map[string]time.Time{
 		fmt.Sprintf(`{"exp": %d}`, until.Unix()): until, `{"exp": "soon"}`: {}, `{}`: {}, `nonsense`: {}, `{"exp": 1e300}`: {}, `{"exp": -1}`: {},
@@ -110,8 +111,17 @@ func TestTokenHoldsForATime(t *testing.T) {
 		}
 	}
 	s.remove("/api/v1/nodes/node-1")
-	if proof, err := identify(token(`{"a": 1}`)); !volume.Is(err, volume.Invalid) || proof.Machine != "" || !strings.Contains(err.Error(), `no node "node-1"`) {
-		t.Errorf("a node that the cluster has no more: %+v, %v", proof, err)
+	asked := 0
+	for n := range 3 {
+		if proof, err := identify(token(`{"a": 1}`)); !volume.Is(err, volume.Invalid) || proof.Machine != "" || !strings.Contains(err.Error(), `no node "node-1"`) {
+			t.Errorf("a node that the cluster has no more: %+v, %v", proof, err)
+		}
+		if n == 0 {
+			asked = len(s.asked)
+		}
+	}
+	if len(s.asked) != asked {
+		t.Errorf("the API is asked %d times more about a node that it has said is gone", len(s.asked)-asked)
 	}
 }
 
