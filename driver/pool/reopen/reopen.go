@@ -24,7 +24,7 @@ const (
 	mostWait  = 30 * time.Second
 )
 
-// closePatience is how long Close waits for an attempt that is at work. One on a disk that hangs never ends.
+// closePatience is how long Close waits for calls and for an attempt that are at work. One on a disk that hangs never ends.
 const closePatience = 5 * time.Second
 
 // Open opens the pool, or says why it cannot be opened now.
@@ -38,17 +38,11 @@ type Pool struct {
 	stop context.CancelFunc
 
 	mu      sync.Mutex
-	session *session // nil while the pool is not open
+	session *session // nil while no call is let in
+	last    *session // that was begun last, until its pool is closed
 	reason  error    // why it is not; nil while it is
 	closed  bool
 	working sync.WaitGroup // what opens the pool; grows only under mu and before closed
-}
-
-// session is the time from when the pool was opened to when it is closed.
-type session struct {
-	pool  pool.Pool
-	calls int  // that are at work; guarded by the mutex of Pool
-	lost  bool // no call is let in any more, and the last one closes the pool
 }
 
 var _ pool.Snapshotter = (*Pool)(nil)
@@ -124,16 +118,11 @@ func (p *Pool) keepOpening(tried func()) {
 
 // use lets calls in.
 func (p *Pool) use(opened pool.Pool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		if err := opened.Close(); err != nil {
-			klog.FromContext(p.ctx).Error(err, "a pool that was opened too late is not closed", "pool", p.name)
-		}
-		return
+	if p.begin(opened) {
+		klog.FromContext(p.ctx).Info("pool is open", "pool", p.name)
+	} else if err := opened.Close(); err != nil {
+		klog.FromContext(p.ctx).Error(err, "a pool that was opened too late is not closed", "pool", p.name)
 	}
-	p.session, p.reason = &session{pool: opened}, nil
-	klog.FromContext(p.ctx).Info("pool is open", "pool", p.name)
 }
 
 // because notes why the pool is not open, and logs it where it is another reason than before.
@@ -159,65 +148,33 @@ func gist(err error) string {
 	}, says)
 }
 
-// enter lets a call in. The kind of its error is Unavailable while the pool is not open.
-func (p *Pool) enter() (*session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.session == nil {
-		if p.closed {
-			return nil, volume.Errorf(volume.Unavailable, "pool %q is closed", p.name)
-		}
-		return nil, volume.Errorf(volume.Unavailable, "%w", p.missing())
-	}
-	p.session.calls++
-	return p.session, nil
-}
-
-// leave ends a call that answered err. Where the pool has lost its place, no further call is let in, and the last one to
-// leave has it closed and opened again.
-func (p *Pool) leave(s *session, err error) {
-	var why error
-	if losable, can := s.pool.(pool.Losable); can && volume.Is(err, volume.Unavailable) {
-		why = losable.Lost()
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if why != nil && !s.lost && !p.closed {
-		s.lost, p.session, p.reason = true, nil, why
-		klog.FromContext(p.ctx).Info("pool was lost, and is opened again when its calls have ended", "pool", p.name, "err", why.Error())
-	}
-	if s.calls--; s.calls > 0 || !s.lost || p.closed {
-		return
-	}
-	p.working.Go(func() {
-		if err := s.pool.Close(); err != nil {
-			klog.FromContext(p.ctx).Error(err, "a pool that was lost is not closed well", "pool", p.name)
-		}
-		p.keepOpening(func() {})
-	})
-}
-
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
-// Close closes the pool if it is open, and ends the attempts to open it.
+// Close closes the pool when the calls that are at work in it have ended, and ends the attempts to open it. A pool in which one does not
+// end is not closed: that is left to the end of the process.
 func (p *Pool) Close() error {
-	p.mu.Lock()
-	s := p.session
-	p.closed, p.session = true, nil
-	p.mu.Unlock()
+	s := p.end()
 	if p.stop != nil {
 		p.stop()
 	}
 	ended := make(chan struct{})
-	go func() { defer close(ended); p.working.Wait() }()
+	go func() {
+		defer close(ended)
+		p.working.Wait()
+		if s != nil {
+			<-s.unused
+		}
+	}()
 	select {
 	case <-ended:
 	case <-time.After(closePatience):
-		klog.FromContext(p.ctx).Info("a pool is still being opened, and its process ends", "pool", p.name)
+		klog.FromContext(p.ctx).Info("a pool is still being opened, or a call is at work in it, and its process ends", "pool", p.name)
+		return nil
 	}
 	if s == nil {
 		return nil
 	}
-	return s.pool.Close()
+	<-s.closed
+	return s.err
 }

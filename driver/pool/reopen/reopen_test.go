@@ -179,6 +179,60 @@ func TestAPoolThatWasLostIsClosedAfterItsCallsAndOpenedAgain(t *testing.T) {
 	})
 }
 
+// Whoever closes the pool waits for the calls that are at work in it, also where it was lost before.
+func TestCloseWaitsForTheCallsAtWork(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &losable{Pool: memory.New("fast", node, volume.GiB), during: make(chan struct{}), waiting: make(chan struct{})}
+			p := reopen.New("fast", func(context.Context) (pool.Pool, error) { return l, nil })
+			if err := p.Start(t.Context(), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			var calls sync.WaitGroup
+			calls.Go(func() { _, _ = p.Get(t.Context(), volume.ID{Node: node, Pool: "fast", Name: "v"}) })
+			<-l.waiting
+			if lost {
+				l.lost.Store(true)
+				if _, err := p.Status(t.Context()); !errors.Is(err, errLost) {
+					t.Error(err)
+				}
+			}
+			calls.Go(func() {
+				if err := p.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			if n := l.closed.Load(); n != 0 {
+				t.Errorf("lost %t: it was closed while a call was at work", lost)
+			}
+			close(l.during)
+			calls.Wait()
+			if n := l.closed.Load(); n != 1 {
+				t.Errorf("lost %t: closed %d times", lost, n)
+			}
+		})
+	}
+}
+
+// A call that does not end keeps no process from ending. The pool is not closed under it.
+func TestCloseWaitsForSecondsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &losable{Pool: memory.New("fast", node, volume.GiB), during: make(chan struct{}), waiting: make(chan struct{})}
+		p := reopen.New("fast", func(context.Context) (pool.Pool, error) { return l, nil })
+		if err := p.Start(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = p.Get(t.Context(), volume.ID{Node: node, Pool: "fast", Name: "v"}) }()
+		<-l.waiting
+		began := time.Now()
+		if err := p.Close(); err != nil || time.Since(began) > time.Minute || l.closed.Load() != 0 {
+			t.Errorf("after %s, closed %d times: %v", time.Since(began), l.closed.Load(), err)
+		}
+		close(l.during)
+	})
+}
+
 // A call that fails although the pool is at its place is no reason to close it.
 func TestAPoolThatIsAtItsPlaceStaysOpen(t *testing.T) {
 	opened := 0
