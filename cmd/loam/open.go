@@ -29,7 +29,7 @@ func openPools(ctx context.Context, c config, machine *host.Host) (_ []*reopen.P
 			err = errors.Join(err, closePools(kept))
 		}
 	}()
-	together := &together{pools: c.Pools, open: make([]bool, len(c.Pools))}
+	together := &together{pools: c.Pools, on: make([]uint64, len(c.Pools))}
 	for i, one := range c.Pools {
 		one = one.remembered(c.State)
 		p := reopen.New(one.Name, func(ctx context.Context) (pool.Pool, error) {
@@ -77,63 +77,53 @@ func setOf(node string, kept []*reopen.Pool) (*pool.Set, error) {
 type together struct {
 	pools []poolConfig
 	mu    sync.Mutex
-	open  []bool
+	on    []uint64 // the device of the file system that each of them was opened on; 0 while it is not open, and for one that may stand beside any
 }
 
 // errApart is in the error of a pool that cannot stand beside another one.
 var errApart = errors.New("loam serves them only apart")
 
-// opened opens pool i with open, and refuses it where it cannot stand beside one that is open.
+// opened opens pool i with open, and refuses it where it cannot stand beside one that is open. That one's disk is not looked at: it may
+// have died since.
 func (t *together) opened(i int, open func() (pool.Pool, error)) (pool.Pool, error) {
-	t.note(i, false) // it was lost, where it was open before
+	t.mu.Lock()
+	t.on[i] = 0 // it was lost, where it was open before
+	t.mu.Unlock()
 	p, err := open()
 	if err != nil {
 		return nil, err
 	}
-	if err := t.check(i); err != nil {
+	device, err := promisesOn(t.pools[i])
+	if err == nil {
+		err = t.check(i, device)
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-func (t *together) note(i int, open bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.open[i] = open
-}
-
-func (t *together) check(i int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for j, other := range t.pools {
-		if j == i || !t.open[j] {
-			continue
-		}
-		if err := checkPromises(t.pools[i], other); err != nil {
-			return err
-		}
+// promisesOn returns the device of the file system that a loop pool shares with others; 0 for a pool that has all of its space for itself.
+func promisesOn(p poolConfig) (uint64, error) {
+	if p.isLVM() || p.Loop.SizeBytes > 0 {
+		return 0, nil
 	}
-	t.open[i] = true
-	return nil
+	directory, _, err := host.Identify(p.Loop.Directory)
+	return directory.Device, err
 }
 
-// checkPromises refuses a sparse pool beside another one on the same file system. Each would count as its
+// check refuses a sparse pool beside another one on the same file system. Each would count as its
 // own what the other has promised and not yet written. The kind of its error is Invalid.
-func checkPromises(p, other poolConfig) error {
-	if p.isLVM() || other.isLVM() || p.Loop.SizeBytes > 0 || other.Loop.SizeBytes > 0 || (!p.Loop.Sparse && !other.Loop.Sparse) {
-		return nil
+func (t *together) check(i int, device uint64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.pools[i]
+	for j, other := range t.pools {
+		if j != i && device != 0 && t.on[j] == device && (p.Loop.Sparse || other.Loop.Sparse) {
+			return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own; %w", other.Name, p.Name, errApart)
+		}
 	}
-	one, _, err := host.Identify(p.Loop.Directory)
-	if err != nil {
-		return err
-	}
-	two, _, err := host.Identify(other.Loop.Directory)
-	if err != nil {
-		return err
-	}
-	if one.Device == two.Device {
-		return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own; %w", other.Name, p.Name, errApart)
-	}
+	t.on[i] = device
 	return nil
 }
 

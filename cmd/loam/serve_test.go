@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
+	"github.com/loam-storage/loam/driver/pool/memory"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -119,12 +122,46 @@ func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
 			}
 		}
 		_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a"+c.first+"}}\n- {name: b, loop: {directory: "+dir+"/b"+c.second+"}}\n")
-		err := checkPromises(parsed.Pools[1], parsed.Pools[0])
-		if volume.Is(err, volume.Invalid) != c.refused || (err != nil) != c.refused {
+		together := opening(append(parsed.Pools, poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}}))
+		if err := together(0); err != nil {
+			t.Errorf("%s: the first: %v", what, err)
+		}
+		if err := together(1); volume.Is(err, volume.Invalid) != c.refused || (err != nil) != c.refused {
 			t.Errorf("%s: %v", what, err)
 		}
-		if err := checkPromises(parsed.Pools[1], poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}}); err != nil {
-			t.Errorf("%s: beside a volume group: %v", what, err)
+		if err := together(2); err != nil {
+			t.Errorf("%s: a volume group beside them: %v", what, err)
 		}
+	}
+}
+
+// opening returns what opens one pool of several, as far as it is about which may stand beside each other.
+func opening(pools []poolConfig) func(i int) error {
+	together := &together{pools: pools, on: make([]uint64, len(pools))}
+	return func(i int) error {
+		_, err := together.opened(i, func() (pool.Pool, error) { return memory.New(pools[i].Name, "n1", volume.GiB), nil })
+		return err
+	}
+}
+
+// A pool is opened while the disk of another one is not mounted any more, which nobody has noticed yet.
+func TestPoolIsOpenedBesideOneWhoseDiskIsAway(t *testing.T) {
+	dir := t.TempDir()
+	_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a, allocation: sparse}}\n- {name: b, loop: {directory: "+dir+"/b, allocation: sparse}}\n")
+	if err := errors.Join(os.Symlink("/proc", dir+"/a"), os.Mkdir(dir+"/b", 0o700)); err != nil { // another file system
+		t.Fatal(err)
+	}
+	open := opening(parsed.Pools)
+	if err := open(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(dir+"/a"), os.Mkdir(dir+"/a", 0o700)); err != nil { // the directory below
+		t.Fatal(err)
+	}
+	if err := open(1); err != nil {
+		t.Error(err)
+	}
+	if err := open(0); !errors.Is(err, errApart) {
+		t.Errorf("the first one, opened anew on the file system of the second: %v", err)
 	}
 }
