@@ -61,6 +61,13 @@ func TestClustersWithoutSnapshots(t *testing.T) {
 	same(t, "containers without a snapshotter", containers(c.controller()), "loam csi-provisioner csi-resizer")
 }
 
+// helm upgrade --reuse-values has none of the values that are new in the chart.
+func TestValuesOfAnEarlierRelease(t *testing.T) {
+	c := with(t, "{ephemeral: null, controller: {image: null}, image: {repository: example.com/loam, tag: v1}}")
+	same(t, "image of the controller", container(t, c.controller(), "loam").Image, "example.com/loam-controller:v1")
+	same(t, "modes", line(get[*storage.CSIDriver](c, "loam.storage").Spec.VolumeLifecycleModes), line([]storage.VolumeLifecycleMode{storage.VolumeLifecyclePersistent, storage.VolumeLifecycleEphemeral}))
+}
+
 func TestDriver(t *testing.T) {
 	for values, attach := range map[string]bool{"": false, "attach: {enabled: true}": true, "ephemeral: false": false} {
 		c := with(t, values)

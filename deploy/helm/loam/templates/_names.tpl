@@ -8,9 +8,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "loam.controllerImage" -}}
-{{- with .Values.controller.image -}}
-{{ .repository | default (printf "%s-controller" $.Values.image.repository) }}:{{ .tag | default $.Values.image.tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
-{{- end -}}
+{{- $image := .Values.controller.image | default dict -}}
+{{ $image.repository | default (printf "%s-controller" .Values.image.repository) }}:{{ $image.tag | default .Values.image.tag | default .Chart.AppVersion }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
 {{- define "loam.unprivileged" -}}
