@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/loam-storage/loam/driver/inventory"
 	"github.com/loam-storage/loam/driver/pool"
@@ -13,10 +15,18 @@ import (
 type Inventory struct {
 	inventory.UnimplementedInventoryServer
 	pools *pool.Set
+
+	mu      sync.Mutex
+	hanging map[string]int // how many reads of a pool take longer than readPatience
 }
 
 // NewInventory returns the service over the given pools.
-func NewInventory(pools *pool.Set) *Inventory { return &Inventory{pools: pools} }
+func NewInventory(pools *pool.Set) *Inventory {
+	return &Inventory{pools: pools, hanging: map[string]int{}}
+}
+
+// readPatience is how long a pool is waited for. A controller waits for the whole answer for 10 s.
+const readPatience = 5 * time.Second
 
 const (
 	// mostNames is how many names a page has at most, of some 60 bytes: a message of gRPC is at most 4 MiB.
@@ -66,7 +76,7 @@ func (s *Inventory) ListInventory(ctx context.Context, req *inventory.ListInvent
 		if p.Name() != at.pool {
 			at = position{pool: p.Name(), kind: volumesFirst}
 		}
-		one, next, err := inventoryOf(ctx, p, at, left)
+		one, next, err := s.read(ctx, p, at, left)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -80,6 +90,49 @@ func (s *Inventory) ListInventory(ctx context.Context, req *inventory.ListInvent
 		}
 	}
 	return answer, nil
+}
+
+// read is inventoryOf for a pool whose disk may hang. That keeps nobody from learning what is in the others, and while one read does not
+// end no further one is begun. The kind of its error is Unavailable then.
+func (s *Inventory) read(ctx context.Context, p pool.Pool, at position, limit int) (*inventory.Pool, *position, error) {
+	silent := func() (*inventory.Pool, *position, error) {
+		return &inventory.Pool{Name: p.Name()}, nil, volume.Errorf(volume.Unavailable, "pool %q: its disk does not answer within %s", p.Name(), readPatience)
+	}
+	if s.hangs(p, 0) {
+		return silent()
+	}
+	var one *inventory.Pool
+	var next *position
+	var err error
+	late, done := make(chan struct{}), make(chan struct{})
+	timer := time.AfterFunc(readPatience, func() {
+		s.hangs(p, 1)
+		close(late)
+	})
+	go func() {
+		defer close(done)
+		one, next, err = inventoryOf(ctx, p, at, limit)
+		if !timer.Stop() {
+			<-late
+			s.hangs(p, -1)
+		}
+	}()
+	select {
+	case <-done:
+		return one, next, err
+	case <-late:
+		return silent()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// hangs reports whether reads of a pool take too long, so many more of them than before.
+func (s *Inventory) hangs(p pool.Pool, more int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hanging[p.Name()] += more
+	return s.hanging[p.Name()] > 0
 }
 
 // inventoryOf returns at most limit names of a pool, and where the next page begins; nil where the pool has no further ones.

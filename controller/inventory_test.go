@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -100,4 +103,49 @@ func TestInventoryNamesAPoolThatCannotBeRead(t *testing.T) {
 	if _, err := controller.NewInventory(set).ListInventory(ended, &inventory.ListInventoryRequest{}); err == nil {
 		t.Error("a call whose caller has left has an answer")
 	}
+}
+
+// hung is a pool on a disk that does not answer until it is let go.
+type hung struct {
+	*memory.Pool
+	reads    atomic.Int32
+	released chan struct{}
+}
+
+func (h *hung) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
+	h.reads.Add(1)
+	<-h.released
+	return h.Pool.List(ctx, after, limit)
+}
+
+func TestInventoryDoesNotWaitForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, h := memory.New("slow", node, volume.GiB), &hung{Pool: memory.New("fast", node, volume.GiB), released: make(chan struct{})}
+		set, err := pool.NewSet(node, slow, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := slow.Create(t.Context(), volume.Spec{ID: volume.ID{Node: node, Pool: "slow", Name: "v"}, Size: volume.Range{RequiredBytes: volume.MiB}}); err != nil {
+			t.Fatal(err)
+		}
+		s := controller.NewInventory(set)
+		for range 100 {
+			began := time.Now()
+			page, err := s.ListInventory(t.Context(), &inventory.ListInventoryRequest{})
+			if err != nil || time.Since(began) > 9*time.Second {
+				t.Fatalf("after %s: %v", time.Since(began), err)
+			}
+			if got := page.GetPools(); len(got) != 2 || !strings.Contains(got[0].GetUnreadable(), "does not answer") || !slices.Equal(got[1].GetVolumes(), []string{"v"}) {
+				t.Fatalf("%v", got)
+			}
+		}
+		if n := h.reads.Load(); n != 1 {
+			t.Errorf("%d reads wait for the disk", n)
+		}
+		close(h.released)
+		synctest.Wait()
+		if page, err := s.ListInventory(t.Context(), &inventory.ListInventoryRequest{}); err != nil || page.GetPools()[0].GetUnreadable() != "" {
+			t.Errorf("when it answers again: %v, %v", page, err)
+		}
+	})
 }
