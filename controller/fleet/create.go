@@ -114,6 +114,7 @@ func (f *Fleet) createOn(ctx context.Context, n *node, name string, req *csi.Cre
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	n = f.current(n)
 	last := attempt{node: n.name, pool: volume.OwnParameters(req.GetParameters())[volume.KeyPool]}
 	f.trying(name, last)
 	resp, err := pass(ctx, n, n.controller.CreateVolume, req)

@@ -154,6 +154,14 @@ func (f *Fleet) node(name string) (*node, error) {
 	return nil, volume.Errorf(volume.Unavailable, "node %q is not connected: its loam node is not running, or cannot reach this controller", name)
 }
 
+// current returns the same node with the connection that counts now: a node replaces its own from time to time.
+func (f *Fleet) current(n *node) *node {
+	if newer, err := f.node(n.name); err == nil {
+		return newer
+	}
+	return n
+}
+
 // gone reports whether the cluster is known to have no such node any more.
 func (f *Fleet) gone(ctx context.Context, name string) bool {
 	if f.config.Cluster == nil {

@@ -26,8 +26,8 @@ func (f *Fleet) hearFrom(ctx context.Context, n *node, since time.Time) bool {
 	if n.hear(ctx, since, f.config.Patience) {
 		return true
 	}
-	newer, err := f.node(n.name)
-	return err == nil && newer != n && newer.hear(ctx, since, f.config.Patience)
+	newer := f.current(n)
+	return newer != n && newer.hear(ctx, since, f.config.Patience)
 }
 
 // sweepAfter is how long what was on a node that has left is kept before the cluster is asked whether it still has the

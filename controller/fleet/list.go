@@ -92,12 +92,11 @@ func merge[E any](f *Fleet, limit int32, token string, list func(n *node, limit 
 				err = n.checkPage(at, next, max(missing, 1), handles(got, handle))
 			}
 			if volume.Is(err, volume.Unavailable) {
-				newer, gone := f.node(n.name)
-				if gone != nil || newer == n {
+				before := n
+				if n = f.current(n); n == before {
 					break // it has just left
 				}
-				n = newer // and its connection was replaced
-				continue
+				continue // its connection was replaced
 			}
 			switch {
 			case volume.Is(err, volume.OutOfRange):

@@ -93,21 +93,34 @@ func TestListHasWhatIsOnANodeThatConnectsAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b := nodes["b"]
+	nodes["b"].connectsAnew(t, f, "/ListVolumes")
+	page, err := f.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
+	if err != nil || len(page.GetEntries()) != 3 {
+		t.Errorf("%v, %v", page, err)
+	}
+}
+
+// connectsAnew has a machine replace its connection when it is first called by that method, which ends with the one before.
+func (m *machine) connectsAnew(t *testing.T, f *fleet.Fleet, method string) {
 	var once sync.Once
-	b.hook(func(_ context.Context, method string) error {
-		if strings.HasSuffix(method, "/ListVolumes") {
+	m.hook(func(_ context.Context, called string) error {
+		if strings.HasSuffix(called, method) {
 			once.Do(func() {
-				gone, conn := b.gone, b.conn
-				b.join(t, f)
+				gone, conn := m.gone, m.conn
+				m.join(t, f)
 				gone()
 				_ = conn.Close()
 			})
 		}
 		return nil
 	}, nil)
-	page, err := f.ListVolumes(t.Context(), &csi.ListVolumesRequest{})
-	if err != nil || len(page.GetEntries()) != 3 {
-		t.Errorf("%v, %v", page, err)
+}
+
+// A volume is made on a node whose connection was replaced since it was chosen.
+func TestVolumeIsMadeOnANodeThatConnectsAnew(t *testing.T) {
+	f, nodes := three(t, fleet.Config{})
+	nodes["b"].connectsAnew(t, f, "/GetCapacity")
+	if made, err := f.CreateVolume(t.Context(), request("v", "b")); err != nil || made.GetVolume().GetVolumeId() != "b/default/v" {
+		t.Errorf("%v, %v", made, err)
 	}
 }
