@@ -190,3 +190,33 @@ func TestAnswerFromOutsideOfTheTopologyIsRefused(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// A node that somebody has taken over claims the name of a snapshot that is on another one.
+func TestClaimOfASnapshotStopsNoRetry(t *testing.T) {
+	before, nodes := three(t, fleet.Config{})
+	if _, err := before.CreateVolume(t.Context(), request("v", "b")); err != nil {
+		t.Fatal(err)
+	}
+	take := &csi.CreateSnapshotRequest{Name: "s", SourceVolumeId: "b/default/v"}
+	if _, err := before.CreateSnapshot(t.Context(), take); err != nil {
+		t.Fatal(err)
+	}
+	nodes["a"].lying(lie(func(said *inventory.ListInventoryResponse) {
+		said.Pools[0].Snapshots = append(said.Pools[0].Snapshots, "s", "another")
+	}))
+	after := settled(fleet.Config{})
+	for _, m := range nodes {
+		m.leave()
+		m.join(t, after)
+	}
+	if _, err := after.CreateVolume(t.Context(), request("warm")); err != nil { // all have been heard
+		t.Fatal(err)
+	}
+	if got, err := after.CreateSnapshot(t.Context(), take); err != nil || got.GetSnapshot().GetSnapshotId() != "b/default/s" {
+		t.Errorf("%v, %v", got, err)
+	}
+	take.Name = "another"
+	if _, err := after.CreateSnapshot(t.Context(), take); code(err) != codes.AlreadyExists || !contains(err, "--ignore-node a") {
+		t.Errorf("a claim that no other node denies: %v", err)
+	}
+}

@@ -177,7 +177,7 @@ func (f *Fleet) heldAway(ctx context.Context, name string) error {
 	f.mu.Unlock()
 	for _, node := range on {
 		if !f.gone(ctx, node) {
-			return volume.Errorf(volume.Unavailable, "volume %q is on node %q, which has left: start loam node there, or remove the node from the cluster", name, node)
+			return volume.Errorf(volume.Unavailable, "volume %q is on node %q, which has left: start loam node there, or remove the node from the cluster; if it is not to be believed, start the controllers with --ignore-node %s", name, node, node)
 		}
 		f.forget(node)
 	}

@@ -24,7 +24,7 @@ func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReque
 	return byHandle(ctx, f, "source_volume_id", req.GetSourceVolumeId(), func(n *node) call[*csi.CreateSnapshotRequest, *csi.CreateSnapshotResponse] {
 		return func(ctx context.Context, req *csi.CreateSnapshotRequest, opts ...grpc.CallOption) (*csi.CreateSnapshotResponse, error) {
 			if other := f.snapshotElsewhere(ctx, n, name); other != nil {
-				return nil, volume.Errorf(volume.Exists, "snapshot %q exists already on node %q, and not of volume %q", req.GetName(), other.name, req.GetSourceVolumeId())
+				return nil, volume.Errorf(volume.Exists, "snapshot %q is asked for of volume %q, and node %q says that it has one of that name: look there (loam snapshots), and delete it or, if the node is not to be believed, start the controllers with --ignore-node %s", req.GetName(), req.GetSourceVolumeId(), other.name, other.name)
 			}
 			resp, err := n.controller.CreateSnapshot(ctx, req, opts...)
 			if err == nil {
@@ -38,13 +38,17 @@ func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReque
 	}, req)
 }
 
-// snapshotElsewhere returns another node than n that has a snapshot of that name, and has just said so.
+// snapshotElsewhere returns another node than n that has a snapshot of that name, and has just said so. Where n has one too, which is
+// what a repeated request finds, n decides.
 func (f *Fleet) snapshotElsewhere(ctx context.Context, n *node, name string) *node {
 	for _, other := range f.members() {
 		has := func() bool {
 			return other.name != n.name && !f.ignored(other.name) && other.contents.holds(aSnapshot(name))
 		}
 		if has() && f.hearFrom(ctx, other, time.Now()) && has() {
+			if f.hearFrom(ctx, n, time.Now()) && n.contents.holds(aSnapshot(name)) {
+				return nil
+			}
 			return other
 		}
 	}
