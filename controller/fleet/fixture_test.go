@@ -139,6 +139,14 @@ func (m *machine) join(t testing.TB, f *fleet.Fleet) {
 	m.conn, m.gone = conn, gone
 }
 
+// joinToo makes a connection to a further replica, and leaves the one that there is.
+func (m *machine) joinToo(t testing.TB, f *fleet.Fleet) {
+	t.Helper()
+	conn, gone := m.conn, m.gone
+	m.join(t, f)
+	t.Cleanup(func() { gone(); _ = conn.Close() })
+}
+
 // leave ends the connection.
 func (m *machine) leave() {
 	m.mu.Lock()

@@ -113,9 +113,7 @@ func TestRetryNeverMakesASecondVolume(t *testing.T) {
 		f, nodes := three(t, fleet.Config{Quiet: time.Nanosecond})
 		other := settled(fleet.Config{})
 		for _, m := range nodes {
-			conn, gone := m.conn, m.gone
-			m.join(t, other)
-			t.Cleanup(func() { gone(); _ = conn.Close() })
+			m.joinToo(t, other)
 		}
 		if _, err := f.CreateVolume(t.Context(), request("warm")); err != nil {
 			t.Fatal(err)
@@ -134,9 +132,7 @@ func TestRetryNeverMakesASecondVolume(t *testing.T) {
 		f, nodes := three(t, fleet.Config{Quiet: time.Nanosecond})
 		other := settled(fleet.Config{})
 		for _, m := range nodes {
-			conn, gone := m.conn, m.gone
-			m.join(t, other)
-			t.Cleanup(func() { gone(); _ = conn.Close() })
+			m.joinToo(t, other)
 		}
 		nodes["b"].hook(func(_ context.Context, method string) error {
 			if strings.HasSuffix(method, "/CreateVolume") {

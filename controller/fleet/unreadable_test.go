@@ -182,11 +182,8 @@ func TestNodeOfAnEarlierReleaseIsAskedForItsLists(t *testing.T) {
 func TestNamesInTheHealthyPoolsOfANodeAreHeard(t *testing.T) {
 	f, a, b := two(t, fleet.Config{Quiet: time.Nanosecond})
 	other := settled(fleet.Config{})
-	for _, m := range []*machine{a, b} {
-		conn, gone := m.conn, m.gone
-		m.join(t, other)
-		t.Cleanup(func() { gone(); _ = conn.Close() })
-	}
+	a.joinToo(t, other)
+	b.joinToo(t, other)
 	made(t, f, request("warm"), "a/fast/warm")
 	a.dies("slow", true)
 	made(t, other, inPool("v", "fast", "a"), "a/fast/v")
