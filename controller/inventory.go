@@ -81,7 +81,7 @@ func (s *Inventory) ListInventory(ctx context.Context, req *inventory.ListInvent
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			one.Unreadable = cut(err.Error(), mostReason)
+			one.Unreadable = volume.Printable(err.Error(), mostReason)
 		}
 		answer.Pools = append(answer.Pools, one)
 		if left -= len(one.GetVolumes()) + len(one.GetSnapshots()); next != nil {
@@ -170,12 +170,4 @@ func last(names []string, before string) string {
 		return before
 	}
 	return names[len(names)-1]
-}
-
-// cut returns at most limit bytes of a text, and no half of a letter.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "")
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -102,6 +103,23 @@ func TestInventoryNamesAPoolThatCannotBeRead(t *testing.T) {
 	end()
 	if _, err := controller.NewInventory(set).ListInventory(ended, &inventory.ListInventoryRequest{}); err == nil {
 		t.Error("a call whose caller has left has an answer")
+	}
+}
+
+// garbled is a pool whose error has the name of a file that is not UTF-8, which no message of gRPC may have in it.
+type garbled struct{ *memory.Pool }
+
+func (garbled) List(context.Context, string, int) ([]volume.Volume, error) {
+	return nil, volume.Errorf(volume.Unavailable, "stat /srv/\xff: away")
+}
+
+func TestReasonWhyAPoolCannotBeReadIsAText(t *testing.T) {
+	set, err := pool.NewSet(node, garbled{memory.New("slow", node, volume.GiB)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, unreadable := told(t, set, 0); !utf8.ValidString(unreadable["slow"]) || !strings.HasSuffix(unreadable["slow"], "away") {
+		t.Errorf("%q", unreadable)
 	}
 }
 

@@ -15,8 +15,9 @@ func TestWhatOthersWroteIsFitForALog(t *testing.T) {
 		"turned \u202Eround":          "turned  round",
 		"not UTF-8 \xff":              "not UTF-8 \uFFFD",
 		"größer":                      "größer",
+		strings.Repeat("\x80", 50):    "\uFFFD…",
 		strings.Repeat("a", 50):       strings.Repeat("a", 40) + "…",
-		strings.Repeat("a", 39) + "ö": strings.Repeat("a", 39) + "\uFFFD…",
+		strings.Repeat("a", 39) + "ö": strings.Repeat("a", 39) + "…", // and no half of a letter
 	} {
 		if got := volume.Printable(text, 40); got != want {
 			t.Errorf("%q is %q, want %q", text, got, want)
