@@ -15,8 +15,21 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// openPatience is how long the opening of a pool is waited for before the others are served without it.
-const openPatience = 20 * time.Second
+// How long the opening of a pool is waited for before the others are served without it: openPatience, and after a disk that did not
+// answer in time only hastyPatience for each further one. With all disks of a machine away at once, loam is still served before the
+// kubelet gives it up.
+const (
+	openPatience  = 20 * time.Second
+	hastyPatience = 3 * time.Second
+)
+
+// patienceAfter returns how long the next pool is waited for, when the last one has taken so long.
+func patienceAfter(patience, took time.Duration) time.Duration {
+	if took >= patience {
+		return hastyPatience
+	}
+	return patience
+}
 
 // openPools opens the pools one after the other. One that cannot be opened now stays unavailable, and is tried again until
 // it is open. The configuration itself is another matter, and an error: two pools that cannot stand beside each other, or
@@ -30,13 +43,16 @@ func openPools(ctx context.Context, c config, machine *host.Host) (_ []*reopen.P
 		}
 	}()
 	together := &together{pools: c.Pools, on: make([]uint64, len(c.Pools))}
+	patience := openPatience
 	for i, one := range c.Pools {
 		one = one.remembered(c.State)
 		p := reopen.New(one.Name, func(ctx context.Context) (pool.Pool, error) {
 			return together.opened(i, func() (pool.Pool, error) { return one.open(ctx, c.Node, machine) })
 		})
 		kept = append(kept, p)
-		failed := p.Start(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("where", one.where())), openPatience)
+		began := time.Now()
+		failed := p.Start(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("where", one.where())), patience)
+		patience = patienceAfter(patience, time.Since(began))
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

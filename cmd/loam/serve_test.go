@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -163,5 +164,22 @@ func TestPoolIsOpenedBesideOneWhoseDiskIsAway(t *testing.T) {
 	}
 	if err := open(0); !errors.Is(err, errApart) {
 		t.Errorf("the first one, opened anew on the file system of the second: %v", err)
+	}
+}
+
+// A machine with many disks starts to serve within what the kubelet gives it (startupProbe), also where none of them answers.
+func TestManyDisksThatHangAreNotWaitedForOneByOne(t *testing.T) {
+	const startupProbe = 300 * time.Second
+	var waited time.Duration
+	patience := openPatience
+	for range 60 {
+		waited += patience
+		patience = patienceAfter(patience, patience)
+	}
+	if waited >= startupProbe {
+		t.Errorf("60 disks are waited for %s", waited)
+	}
+	if again := patienceAfter(openPatience, time.Second); again != openPatience {
+		t.Errorf("after a disk that answered: %s", again)
 	}
 }
