@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func (h *Host) DetachDevice(ctx context.Context, d BlockDevice, owner string) er
 		return err
 	}
 	if elsewhere.FSType != "" {
-		return clearNamed(node, d, false)
+		return failed("detach", node, clearNamed(node, d, false))
 	}
 	err = again(ctx, func() error { return clearNamed(node, d, true) }, unix.EBUSY)
 	for until := time.Now().Add(loopPatience); err == nil && isStill(d); time.Sleep(loopPause) { // who looks at it has it open for a moment
@@ -79,20 +80,21 @@ func clearNamed(node string, d BlockDevice, exclusive bool) (err error) {
 	return nil
 }
 
-// detachMapped removes a device-mapper device, and the parts of it that LVM has made devices of and nothing uses any more.
+// detachMapped removes a device-mapper device, and then the parts of it that nothing else uses.
 func (h *Host) detachMapped(d BlockDevice, owner string) error {
-	all, err := h.MappedDevices()
+	all, err := h.DevicesByName()
 	if err != nil {
 		return err
 	}
-	now, there := all[d.MapperName]
-	if !there || now.UUID != d.MapperUUID {
+	i := slices.IndexFunc(all, func(now BlockDevice) bool { return now.MapperName == d.MapperName && now.MapperUUID == d.MapperUUID })
+	if i < 0 {
 		return nil
 	}
-	if later, err := h.RemoveMappedLater(d.MapperName, now.Device, owner); later || err != nil {
+	device, parts := "/dev/"+all[i].Name, partsOf(all[i], all)
+	if later, err := h.RemoveMappedLater(d.MapperName, device, owner); later || err != nil {
 		return err
 	}
-	if err := h.NotHeld(now.Device, owner); err != nil {
+	if err := h.NotHeld(device, owner); err != nil {
 		return err
 	}
 	if err := h.RemoveMapped(d.MapperName); err != nil && !volume.Is(err, volume.NotFound) {
@@ -101,15 +103,30 @@ func (h *Host) detachMapped(d BlockDevice, owner string) error {
 	removeLinks(d.MapperName)
 	for more := true; more; { // a part of a part goes after it
 		more = false
-		for name := range all {
-			isPart := strings.HasPrefix(name, d.MapperName+"_") || name == d.MapperName+"-real"
-			if isPart && h.RemoveMapped(name) == nil {
-				delete(all, name)
-				more = true
-			}
-		}
+		parts = slices.DeleteFunc(parts, func(name string) bool {
+			removed := h.RemoveMapped(name) == nil
+			more = more || removed
+			return removed
+		})
 	}
 	return nil
+}
+
+// partsOf returns the names of the devices that LVM has made of parts of a logical volume, as those of a cache or a mirror: they lie below
+// it, and are called after it. The name alone does not say so: "vg-data_2" may be another volume than "vg-data".
+func partsOf(d BlockDevice, all []BlockDevice) (names []string) {
+	for below := d.Below; len(below) > 0; below = below[1:] {
+		i := slices.IndexFunc(all, func(b BlockDevice) bool { return b.Number == below[0] })
+		if i < 0 {
+			continue
+		}
+		part := all[i]
+		called := strings.HasPrefix(part.MapperName, d.MapperName+"_") || part.MapperName == d.MapperName+"-real"
+		if called && strings.HasPrefix(part.MapperUUID, "LVM-") && !slices.Contains(names, part.MapperName) {
+			names, below = append(names, part.MapperName), append(slices.Clone(below), part.Below...)
+		}
+	}
+	return names
 }
 
 // removeLinks removes the links that LVM has made to the node of a device-mapper device, where no udev does, as /dev/<group>/<volume>. One that leads nowhere
