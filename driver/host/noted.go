@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,9 +13,17 @@ import (
 // deviceAttribute is where NoteDevice keeps its note, beside that of SetOwner.
 const deviceAttribute = ownerAttribute + ".device"
 
-// NoteDevice notes which device it is in words that are of no other.
+// NoteDevice notes a device in words that are of no other. A kernel without such words has an earlier note removed.
 func (h *Host) NoteDevice(target, device string) error {
-	text, err := onlyOne(device)
+	d, err := h.Device(device)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%s", d.Number))
+	if err != nil {
+		return failed("tell apart from others", device, err)
+	}
+	text, err := onlyOne(dir)
 	if err != nil {
 		return failed("tell apart from others", device, err)
 	}
@@ -28,34 +36,28 @@ func (h *Host) NotedDevice(target string) (BlockDevice, bool, error) {
 	if err != nil || text == "" {
 		return BlockDevice{}, false, err
 	}
-	all, err := h.DevicesByName()
-	if err != nil {
-		return BlockDevice{}, false, err
-	}
-	i := slices.IndexFunc(all, func(d BlockDevice) bool {
-		now, err := onlyOne("/dev/" + d.Name)
-		return err == nil && now == text && (d.File != nil || d.MapperName != "")
-	})
-	if i < 0 {
+	name, _, _ := strings.Cut(text, " ")
+	d, there := blockTree{sys: "/sys", dev: "/dev"}.device(name)
+	if !there || (d.File == nil && d.MapperName == "") {
 		return BlockDevice{}, false, nil
 	}
-	return all[i], true, nil
+	now, err := onlyOne(filepath.Join("/sys/class/block", name))
+	if err != nil || now != text {
+		return BlockDevice{}, false, failed("tell apart from others", d.Path, err)
+	}
+	return d, true, nil
 }
 
-// onlyOne returns the kernel's name of a device with what tells it apart from those that had the name before, and will have it: a
-// number of which no other is used until the machine starts anew (Documentation/ABI/testing/sysfs-block, diskseq; since Linux 5.15), and which
-// start that was (proc_sys_kernel(5), boot_id).
-func onlyOne(device string) (string, error) {
-	var s unix.Stat_t
-	if err := unix.Stat(device, &s); err != nil {
-		return "", err
-	}
-	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%s", numberOf(s.Rdev)))
-	if err != nil {
-		return "", err
-	}
+// onlyOne returns the name of a device, whose folder in sysfs is dir, with what tells it apart from those that had the name before, and
+// will have it: a number of which no other is used until the machine starts anew (Documentation/ABI/testing/sysfs-block, diskseq), and which
+// start that was (proc_sys_kernel(5), boot_id). Empty where the kernel counts no such numbers, as before Linux 5.15: the name alone
+// may soon be that of another volume's device.
+func onlyOne(dir string) (string, error) {
 	sequence, err := readNumber(filepath.Join(dir, "diskseq"))
-	if err != nil && !isNotExist(err) {
+	if isNotExist(err) {
+		return "", nil
+	}
+	if err != nil {
 		return "", err
 	}
 	boot, err := readSysfs("/proc/sys/kernel/random/boot_id")
