@@ -87,23 +87,33 @@ func (h *Host) Bind(_ context.Context, source, target string, readOnly bool) err
 	return failed("bind to", target, unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH))
 }
 
-// Unmount never detaches lazily: what is busy stays. What is frozen is thawed before its last mount goes.
+// Unmount never detaches lazily: what is busy stays. What is frozen is thawed before its last mount goes. The kind of its error is
+// Unavailable where other mounts lie over the one at target, so that the path does not lead there.
 func (h *Host) Unmount(_ context.Context, target string) error {
 	if err := thawLast(target); err != nil {
 		return err
 	}
 	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
 	switch {
-	case err == nil, isNotExist(err):
+	case err == nil:
 		return nil
-	case errors.Is(err, unix.EINVAL):
+	case isNotExist(err), errors.Is(err, unix.EINVAL):
 		// Not a mount point, or a symbolic link: neither is anything that this call could take away.
-		return nil
+		return notHidden(target)
 	case errors.Is(err, unix.EBUSY):
 		return volume.Errorf(volume.InUse, "%q is busy: a process still has something open there", target)
 	default:
 		return failed("unmount", target, err)
 	}
+}
+
+// notHidden says whether the mount table has a mount at a path that leads to no mount point.
+func notHidden(target string) error {
+	all, err := mountTable()
+	if err == nil && slices.ContainsFunc(all, func(m *mountinfo.Info) bool { return m.Mountpoint == target }) {
+		err = volume.Errorf(volume.Unavailable, "%q is a mount point, but other mounts lie over a directory above it: unmount those first", target)
+	}
+	return err
 }
 
 // Mounts reads /proc/self/mountinfo.

@@ -212,9 +212,22 @@ func thawLast(target string) error {
 		slices.ContainsFunc(all, func(m *mountinfo.Info) bool { return m != at && m.Major == at.Major && m.Minor == at.Minor }) {
 		return nil
 	}
-	err = freezeIoctl(target, fiThaw)
-	if err == nil || errors.Is(err, unix.EINVAL) || isNotExist(err) || isSilent(err) || errors.Is(err, unix.ESHUTDOWN) || errors.Is(err, unix.EUCLEAN) {
+	dir, err := os.Open(target)
+	if err == nil {
+		var s unix.Statx_t
+		err = unix.Statx(int(dir.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &s)
+		if err == nil && s.Mnt_id == uint64(at.ID) { // else the path leads to what lies over the mount
+			err = ioctl(dir, fiThaw, nil)
+		}
+		err = errors.Join(err, dir.Close())
+	}
+	if err == nil || errors.Is(err, unix.EINVAL) || isNotExist(err) || hasFailed(err) {
 		return nil // it is thawed, was not frozen, or has failed
 	}
 	return failed("thaw, before it is unmounted,", target, err)
+}
+
+// hasFailed reports whether an error is that of a file system which has stopped itself, or whose disk is gone.
+func hasFailed(err error) bool {
+	return isSilent(err) || errors.Is(err, unix.ESHUTDOWN) || errors.Is(err, unix.EUCLEAN)
 }
