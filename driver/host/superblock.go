@@ -52,7 +52,11 @@ func (h *Host) Elsewhere(device string) (Elsewhere, error) {
 	if e.Who != "" {
 		return e, nil
 	}
-	if err := thawUnmounted(device, t); err != nil {
+	err = thawUnmounted(device, t)
+	if hasFailed(err) {
+		return e, nil // nobody can thaw it any more
+	}
+	if err != nil {
 		return Elsewhere{}, err
 	}
 	if t, err = livesOn(device); err != nil || t == "" {

@@ -3,9 +3,12 @@ package host_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -41,5 +44,27 @@ func TestUnmountOfWhatOtherMountsLieOver(t *testing.T) {
 	command(t, "umount", below)
 	if err := h.Unmount(t.Context(), target); err != nil {
 		t.Error(err)
+	}
+}
+
+// What nobody can thaw any more, since it has shut down, keeps no device from being detached when its last mount goes.
+func TestAFileSystemThatHasShutDownLivesElsewhere(t *testing.T) {
+	for _, fsType := range []volume.FSType{volume.Ext4, volume.XFS} {
+		t.Run(string(fsType), func(t *testing.T) {
+			h, path, dir := host.New(host.NewRunner()), device(t, 512*volume.MiB), t.TempDir()
+			command(t, "mkfs."+string(fsType), "-q", path)
+			command(t, "mount", path, dir)
+			unseen, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC) // as a process that is not to be seen from here
+			if err == nil {
+				defer func() { _ = unix.Close(unseen) }()
+				err = exec.Command("xfs_io", "-x", "-c", "shutdown", dir).Run()
+			}
+			if err = errors.Join(err, h.Unmount(t.Context(), dir)); err != nil {
+				t.Fatal(err)
+			}
+			if e, err := h.Elsewhere(path); e.FSType != fsType || err != nil {
+				t.Errorf("it is said to live elsewhere: %+v, %v", e, err)
+			}
+		})
 	}
 }
