@@ -64,10 +64,13 @@ func onlyOne(dir string) (string, error) {
 	return fmt.Sprintf("%s %d %s", filepath.Base(dir), sequence, boot), err
 }
 
-// setAttribute sets an extended attribute of an empty file or directory that something may be bound or mounted on already, if its file
-// system keeps any.
+// setAttribute sets an extended attribute of an empty file or directory that something may be bound or mounted on already. It does
+// nothing where the file system keeps none, or below does not look.
 func setAttribute(target, name, value string) error {
 	file, err := below(target)
+	if errors.Is(err, errNotCloned) {
+		return nil
+	}
 	if err != nil {
 		return failed("make a note on", target, err)
 	}
@@ -81,7 +84,7 @@ func setAttribute(target, name, value string) error {
 // attribute returns what setAttribute has set, empty where nothing is.
 func attribute(target, name string) (string, error) {
 	file, err := below(target)
-	if isNotExist(err) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ELOOP) { // EINVAL: a mount that cannot be cloned (mount(2), MS_UNBINDABLE)
+	if isNotExist(err) || errors.Is(err, errNotCloned) || errors.Is(err, unix.ELOOP) {
 		return "", nil
 	}
 	if err != nil {
@@ -98,6 +101,9 @@ func attribute(target, name string) (string, error) {
 	}
 	return string(value[:n]), nil
 }
+
+// errNotCloned is the error of below for a directory on a mount that cannot be cloned (mount(2), MS_UNBINDABLE).
+const errNotCloned = unix.EINVAL
 
 // below opens the file or directory that something may be bound or mounted on: it clones the mount that the directory lies on, without
 // those below it, and finds the file in there. Anything else is not there.

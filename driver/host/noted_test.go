@@ -79,3 +79,24 @@ func TestADeviceIsNotedWhereItIsGoingToBe(t *testing.T) {
 		t.Errorf("at a path that is not there: %v, %v", found, err)
 	}
 }
+
+// A directory on a mount that cannot be cloned keeps no notes, and nothing that is mounted there needs them.
+func TestNothingIsNotedOnAMountThatCannotBeBound(t *testing.T) {
+	h, dir := host.New(host.NewRunner()), mounted(t)
+	command(t, "mount", "--make-unbindable", dir)
+	target := filepath.Join(dir, "target")
+	if err := os.Mkdir(target, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.SetOwner(target, "n1/fast/v"); err != nil {
+		t.Errorf("SetOwner: %v", err)
+	}
+	if err := h.NoteDevice(target, device(t, volume.MiB)); err != nil {
+		t.Errorf("NoteDevice: %v", err)
+	}
+	owner, err := h.Owner(target)
+	_, found, deviceErr := h.NotedDevice(target)
+	if owner != "" || err != nil || found || deviceErr != nil {
+		t.Errorf("noted are %q, %v and a device: %t, %v", owner, err, found, deviceErr)
+	}
+}
