@@ -57,8 +57,7 @@ func (h *Host) mountedTwin(ctx context.Context, device string) (twin *mountinfo.
 			continue
 		}
 		for _, m := range table {
-			source, err := h.Device(m.Source)
-			if m.FSType == string(volume.Btrfs) && err == nil && source.Number == number {
+			if h.shows(m, number) {
 				return m, true
 			}
 		}
@@ -142,12 +141,8 @@ func (h *Host) MountPoint(device string) (path string, mounted bool, err error) 
 		return "", false, err
 	}
 	for _, m := range all {
-		if uint32(m.Major) != d.Number.Major || uint32(m.Minor) != d.Number.Minor {
-			// btrfs has a device number of its own in the table, so there the source has to say it.
-			source, err := h.Device(m.Source)
-			if m.FSType != string(volume.Btrfs) || err != nil || source.Number != d.Number {
-				continue
-			}
+		if !h.shows(m, d.Number) {
+			continue
 		}
 		mounted = true
 		var s unix.Statx_t

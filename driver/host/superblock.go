@@ -48,7 +48,7 @@ func (h *Host) Elsewhere(device string) (Elsewhere, error) {
 	if err != nil {
 		return Elsewhere{}, err
 	}
-	e := Elsewhere{FSType: t, Who: h.whoMounts(d.Number, t)}
+	e := Elsewhere{FSType: t, Who: h.whoMounts(d.Number)}
 	if e.Who != "" {
 		return e, nil
 	}
@@ -92,7 +92,7 @@ func livesOn(device string) (volume.FSType, error) {
 }
 
 // whoMounts looks into the mount tables of all processes, one for each namespace, for the file system on a device.
-func (h *Host) whoMounts(number DeviceNumber, t volume.FSType) string {
+func (h *Host) whoMounts(number DeviceNumber) string {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return ""
@@ -114,7 +114,7 @@ func (h *Host) whoMounts(number DeviceNumber, t volume.FSType) string {
 		}
 		seen = append(seen, namespace)
 		table, err := mountinfo.GetMountsFromReader(bytes.NewReader(shortLines(text)), nil)
-		if err == nil && slices.ContainsFunc(table, func(m *mountinfo.Info) bool { return h.shows(m, number, t) }) {
+		if err == nil && slices.ContainsFunc(table, func(m *mountinfo.Info) bool { return h.shows(m, number) }) {
 			name, _ := readSysfs(dir + "/comm")
 			return fmt.Sprintf("process %s (%s)", entry.Name(), name)
 		}
@@ -123,13 +123,13 @@ func (h *Host) whoMounts(number DeviceNumber, t volume.FSType) string {
 }
 
 // shows reports whether a line of the mount table is one of the file system on a device. A btrfs has a number of its own in the
-// table, so there the source has to say it.
-func (h *Host) shows(m *mountinfo.Info, number DeviceNumber, t volume.FSType) bool {
-	if t != volume.Btrfs {
+// table, so there the source has to say it. That of another file system is any text, as the path of what hangs, and is not looked at.
+func (h *Host) shows(m *mountinfo.Info, number DeviceNumber) bool {
+	if m.FSType != string(volume.Btrfs) {
 		return uint32(m.Major) == number.Major && uint32(m.Minor) == number.Minor
 	}
 	source, err := h.Device(m.Source)
-	return m.FSType == string(t) && err == nil && source.Number == number
+	return err == nil && source.Number == number
 }
 
 // thawUnmounted thaws a file system that lives on a device and is mounted nowhere. For that it is mounted again where nobody

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,5 +67,36 @@ func TestAFileSystemThatHasShutDownLivesElsewhere(t *testing.T) {
 				t.Errorf("it is said to live elsewhere: %+v, %v", e, err)
 			}
 		})
+	}
+}
+
+// The source of a mount is what whoever mounted it has said, such as a path on a disk that does not answer. None of that is asked.
+func TestNoMountOfOthersIsWaitedFor(t *testing.T) {
+	hangs, theirs, path := t.TempDir(), t.TempDir(), device(t, volume.MiB)
+	mute, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0) // nobody answers
+	if err != nil {
+		t.Skipf("SKIPPED: this kernel has no FUSE: %v", err)
+	}
+	if err := unix.Mount("mute", hangs, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", mute.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(hangs, unix.MNT_DETACH) })
+	command(t, "mount", "-t", "tmpfs", filepath.Join(hangs, "source"), theirs)
+	t.Cleanup(func() { command(t, "umount", theirs) })
+	h, answered := host.New(host.NewRunner()), make(chan error, 1)
+	go func() {
+		at, is, err := h.MountPoint(path)
+		if err == nil && is {
+			err = fmt.Errorf("%s is said to be mounted at %q", path, at)
+		}
+		answered <- err
+	}()
+	select {
+	case err = <-answered:
+	case <-time.After(5 * time.Second):
+		err = errors.New("it hangs")
+	}
+	if err := errors.Join(err, mute.Close()); err != nil { // ends what hangs
+		t.Error(err)
 	}
 }
