@@ -38,6 +38,9 @@ func (s *Server) mend(ctx context.Context, p pool.Pool, v volume.Volume, w view,
 	if others := w.elsewhere(m.target); len(others) > 0 {
 		return w, stopped(v, why, others)
 	}
+	if !v.Mark.HoldsData() { // a new one would be made over it
+		return w, volume.Errorf(volume.InUse, "volume %q is marked %s, but its file system is mounted at %q: the mark is wrong, and so it is not mounted anew, although it is %s", v.ID, v.Mark, m.target, why)
+	}
 	klog.FromContext(ctx).Info("a file system that has stopped itself is mounted anew", "volume", v.ID, "it is", why)
 	m.fsType, m.readOnly = volume.FSType(u.FSType), u.ReadOnly && u.Stopped == ""
 	if err := s.note(m.target, v.ID.String(), v); err != nil { // an earlier release has not
@@ -61,6 +64,9 @@ func (s *Server) complete(ctx context.Context, p pool.Pool, v volume.Volume, w v
 	d, noted, err := s.machine.NotedDevice(m.target)
 	if err != nil || !noted || d.Path != v.Device {
 		return w, err
+	}
+	if err := checkEmpty(m.target, false); err != nil {
+		return w, volume.Errorf(volume.KindOf(err), "volume %q is to be mounted anew at its staging path: %w", v.ID, err)
 	}
 	return s.mountAnew(ctx, p, v, m)
 }

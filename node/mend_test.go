@@ -118,3 +118,43 @@ func TestWhatIsMountedAnewHasItsOptions(t *testing.T) {
 	m.ok("unpublish", m.unpublish("v", m.target("v")))
 	m.ok("unstage", m.unstage("v"))
 }
+
+// A staging path that somebody has used while nothing was mounted there is not mounted over.
+func TestWhatIsMountedAnewHidesNothing(t *testing.T) {
+	m := newReal(t)
+	m.use("v", volume.Ext4)
+	m.ok("unpublish", m.unpublish("v", m.target("v")))
+	m.run("umount", m.path("staging-v"))
+	m.write(m.path("staging-v", "mine"), "written by hand")
+	m.is("publish", m.publish("v", m.target("v"), mount("ext4")), volume.InUse, "not empty")
+	m.holds(m.path("staging-v", "mine"), "written by hand")
+	m.ok("remove", os.Remove(m.path("staging-v", "mine")))
+	m.ok("publish", m.publish("v", m.target("v"), mount("ext4")))
+	m.takesWrites(m.target("v"))
+	m.ok("unpublish", m.unpublish("v", m.target("v")))
+	m.ok("unstage", m.unstage("v"))
+}
+
+// A mark that says otherwise, as one that was brought back from a backup, has no file system made over what was mounted.
+func TestWhatIsMountedIsNotFormattedAnew(t *testing.T) {
+	for _, mark := range []volume.Mark{volume.Fresh, volume.Formatting} {
+		t.Run(string(mark), func(t *testing.T) {
+			m := newReal(t)
+			m.use("v", volume.Ext4)
+			m.ok("unpublish", m.unpublish("v", m.target("v")))
+			stops()["ext4 shut down"].stop(m)
+			marked := m.path("pool", "volumes", "v", string(mark))
+			m.ok("write", os.WriteFile(marked, nil, 0o600))
+			m.ran.taken()
+			m.is("publish", m.publish("v", m.target("v"), mount("ext4")), volume.InUse, string(mark))
+			if names := m.ran.taken(); len(names) > 0 {
+				t.Errorf("publishing it ran %q", names)
+			}
+			m.ok("remove", os.Remove(marked))
+			m.ok("publish", m.publish("v", m.target("v"), mount("ext4")))
+			m.takesWrites(m.target("v"))
+			m.ok("unpublish", m.unpublish("v", m.target("v")))
+			m.ok("unstage", m.unstage("v"))
+		})
+	}
+}
