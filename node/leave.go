@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -23,6 +22,7 @@ const defaultPatience = 20 * time.Second
 
 // leaving is a volume that is to be taken away.
 type leaving struct {
+	handle string
 	volume volume.Volume
 	pool   pool.Pool         // nil where it has not answered
 	silent error             // why it has not; nil where it has
@@ -31,7 +31,8 @@ type leaving struct {
 
 // leave finds the volume that a handle names, inline ones included, and that is to be taken away from a path, as far as it is to be found.
 func (s *Server) leave(ctx context.Context, handle, path string) (l leaving, err error) {
-	answered, silent := within(ctx, s.patience, func(ctx context.Context) (l leaving, err error) {
+	answered, silent := within(ctx, s, handle, s.patience, func(ctx context.Context) (l leaving, err error) {
+		l.handle = handle
 		l.pool, l.volume, err = s.find(ctx, handle)
 		return l, err
 	})
@@ -46,11 +47,11 @@ func (s *Server) leave(ctx context.Context, handle, path string) (l leaving, err
 		id = volume.ID{Node: s.pools.Node(), Name: volume.NameFor(handle)}
 	}
 	if volume.Is(silent, volume.InUse) { // it is there, but not as its pool made it
-		if l, shown := s.listed(ctx, id); shown {
+		if l, shown := s.listed(ctx, handle, id); shown {
 			return l, nil
 		}
 	}
-	l = leaving{volume: volume.Volume{ID: id}, silent: silent}
+	l = leaving{handle: handle, volume: volume.Volume{ID: id}, silent: silent}
 	if id.Node != s.pools.Node() {
 		return l, nil
 	}
@@ -68,17 +69,17 @@ func (s *Server) leave(ctx context.Context, handle, path string) (l leaving, err
 }
 
 // listed looks for a volume that is attached in the list of its pool, which shows also what somebody has renamed.
-func (s *Server) listed(ctx context.Context, id volume.ID) (leaving, bool) {
+func (s *Server) listed(ctx context.Context, handle string, id volume.ID) (leaving, bool) {
 	p, err := s.pools.Of(id)
 	if err != nil {
 		return leaving{}, false
 	}
-	all, err := within(ctx, s.patience, func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
+	all, err := within(ctx, s, handle, s.patience, func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
 	i := slices.IndexFunc(all, func(v volume.Volume) bool { return v.ID == id })
 	if err != nil || i < 0 || !all[i].Attached() {
 		return leaving{}, false
 	}
-	return leaving{volume: all[i], pool: p}, true
+	return leaving{handle: handle, volume: all[i], pool: p}, true
 }
 
 // deviceAt returns the device of the volume that was mounted or bound at a path, or attached for it: the one that is noted there to be
@@ -127,7 +128,7 @@ func (s *Server) note(path, handle string, v volume.Volume) error {
 func (s *Server) detach(ctx context.Context, l leaving) error {
 	id := l.volume.ID
 	if l.silent == nil {
-		_, err := within(ctx, 3*s.patience, func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
+		_, err := within(ctx, s, l.handle, 3*s.patience, func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
 		if err == nil || volume.Is(err, volume.InUse) || volume.Is(err, volume.Busy) {
 			return err
 		}
@@ -163,33 +164,4 @@ func (l leaving) foreign(w view, path string, err error) error {
 		return err
 	}
 	return volume.Errorf(volume.KindOf(l.silent), "%w; at %q %s (%s) is mounted, and is left there", l.silent, path, m.Source, m.FSType)
-}
-
-// within asks a pool by calling do, and waits for it no longer than patience. Then the kind of the error is Unavailable, and do goes on: what hangs in
-// the kernel cannot be ended.
-func within[T any](ctx context.Context, patience time.Duration, do func(context.Context) (T, error)) (T, error) {
-	type end struct {
-		got      T
-		err      error
-		panicked any
-	}
-	ended := make(chan end, 1)
-	go func() {
-		e := end{err: errors.New("the pool ended without an answer")}
-		defer func() {
-			e.panicked = recover() // for who waits
-			ended <- e
-		}()
-		e.got, e.err = do(ctx)
-	}()
-	select {
-	case e := <-ended:
-		if e.panicked != nil {
-			panic(e.panicked)
-		}
-		return e.got, e.err
-	case <-time.After(patience):
-		var none T
-		return none, volume.Errorf(volume.Unavailable, "the pool has not answered within %s", patience)
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,15 +91,19 @@ func (d dead) Detach(context.Context, volume.ID) error { return d.err() }
 type hangs struct {
 	pool.Pool
 	until chan struct{}
+	end   func() // lets it answer
+	asked *atomic.Int32
 }
 
-func hanging(m *real) pool.Pool {
-	h := hangs{Pool: m.pool, until: make(chan struct{})}
-	m.Cleanup(func() { close(h.until) })
+func hanging(m *real) hangs {
+	h := hangs{Pool: m.pool, until: make(chan struct{}), asked: new(atomic.Int32)}
+	h.end = sync.OnceFunc(func() { close(h.until) })
+	m.Cleanup(h.end)
 	return h
 }
 
 func (h hangs) Get(context.Context, volume.ID) (volume.Volume, error) {
+	h.asked.Add(1)
 	<-h.until
 	return volume.Volume{}, errors.New("it hung")
 }
@@ -164,6 +170,32 @@ func TestAPodGoesWhateverBecomesOfItsPool(t *testing.T) {
 					m.gone()
 				})
 			}
+		}
+	}
+}
+
+// Each call to a pool that hangs costs a thread for good. So it is asked of a volume once, however often the orchestrator calls.
+func TestAPoolThatHangsIsAskedOnce(t *testing.T) {
+	m := newReal(t)
+	m.use("v", volume.Ext4)
+	h := hanging(m)
+	m.serve(h)
+	open, err := os.Open(m.target("v"))
+	m.ok("open", err)
+	for range 3 {
+		m.is("unpublish what is open", m.unpublish("v", m.target("v")), volume.InUse, "busy")
+	}
+	m.ok("close", open.Close())
+	m.ok("unpublish", m.unpublish("v", m.target("v")))
+	m.ok("unstage", m.unstage("v"))
+	if asked, device := h.asked.Load(), m.device("v"); asked != 1 || device != "" {
+		t.Errorf("the pool was asked %d times, and %q is still there", asked, device)
+	}
+	h.end()
+	for until := time.Now().Add(time.Minute); h.asked.Load() == 1; time.Sleep(time.Millisecond) {
+		m.ok("unstage", m.unstage("v"))
+		if time.Now().After(until) {
+			t.Fatal("the pool has answered, and is not asked again")
 		}
 	}
 }

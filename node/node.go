@@ -42,6 +42,7 @@ type Server struct {
 	ephemeral  map[string]Ephemeral
 	patience   time.Duration
 	undeleted  undeleted
+	unanswered unanswered
 }
 
 // New returns the service over the given pools and machine.
