@@ -116,6 +116,10 @@ func TestFailedAtAnyStep(t *testing.T) {
 				if at == (step{Method: "pool.Create", After: true}) {
 					return // a pool that fails has made nothing: that is its contract
 				}
+				if at.Method == "Dirty" {
+					m.ok("what is only said in the log", err)
+					return
+				}
 				if s.leaves && strings.HasPrefix(at.Method, "pool.") {
 					m.ok("a pod goes without its pool", err)
 				} else if err == nil {

@@ -46,25 +46,27 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 			return t, made, err
 		}
 	}
-	if err := s.sayOlder(ctx, v, t, m.target); err != nil {
-		return t, made, err
-	}
+	s.sayOlder(ctx, v, t, m.target)
 	if err := s.machine.Mount(ctx, v.Device, m.target, t, mountOptions(v, t, m)); err != nil {
 		return t, made, err
 	}
 	return t, made, s.confirm(ctx, p, v, m.target)
 }
 
-// sayOlder says in the log where a volume is going to show an older state than it holds.
-func (s *Server) sayOlder(ctx context.Context, v volume.Volume, t volume.FSType, target string) error {
+// sayOlder says in the log where a volume is going to show an older state than it holds. Nothing fails for that: of what cannot be
+// mounted at all, Mount says why.
+func (s *Server) sayOlder(ctx context.Context, v volume.Volume, t volume.FSType, target string) {
 	if !v.ReadOnly {
-		return nil
+		return
 	}
 	dirty, err := s.machine.Dirty(v.Device, t)
-	if dirty {
-		klog.FromContext(ctx).Info("a volume shows an older state than it holds: it is attached read-only, so what is left in the journal of its file system is not replayed. Stage it once for writing", "volume", v.ID, "file system", t, "path", target)
+	log := klog.FromContext(ctx).WithValues("volume", v.ID, "file system", t, "path", target)
+	switch {
+	case err != nil:
+		log.Error(err, "a volume that is attached read-only may show an older state than it holds: its journal cannot be looked into")
+	case dirty:
+		log.Info("a volume shows an older state than it holds: it is attached read-only, so what is left in the journal of its file system is not replayed. Stage it once for writing")
 	}
-	return err
 }
 
 // noReplay is the option with which a file system is mounted without what is left in its journal.

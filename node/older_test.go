@@ -46,3 +46,24 @@ func TestAReadOnlyVolumeThatWasCutOffIsSaidToBeOlder(t *testing.T) {
 		}
 	}
 }
+
+// A kernel that mounts one btrfs of a UUID at a time says so, also of a copy that is attached read-only.
+func TestAReadOnlyCopyBesideItsSource(t *testing.T) {
+	m := newReal(t)
+	m.use("v", volume.Btrfs)
+	m.ok("unpublish", m.unpublish("v", m.target("v")))
+	m.ok("unstage", m.unstage("v"))
+	m.use("w", volume.Btrfs)
+	m.ok("unpublish", m.unpublish("w", m.target("w")))
+	m.ok("unstage", m.unstage("w"))
+	m.run("cp", "--sparse=always", m.image("v"), m.image("w"))
+	m.ok("stage", m.stage("v", mount("btrfs")))
+	_, err := m.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
+		VolumeId: m.id("w").String(), StagingTargetPath: m.path("staging-w"),
+		VolumeCapability: withMode(mount("btrfs"), reader), PublishContext: readOnlyContext})
+	if err != nil {
+		m.is("stage the copy", err, volume.InUse, "same UUID")
+	}
+	m.ok("unstage", m.unstage("w"))
+	m.ok("unstage", m.unstage("v"))
+}
