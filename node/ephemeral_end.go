@@ -22,7 +22,7 @@ type undeleted struct {
 func (s *Server) end(ctx context.Context, handle string, l leaving) error {
 	err := l.silent
 	if err == nil {
-		_, err = within(ctx, s, handle, 3*s.patience, func(ctx context.Context) (any, error) { return nil, deleteEphemeral(ctx, l.pool, l.volume.ID) })
+		_, err = within(ctx, s, poolOf(handle), 3*s.patience, func(ctx context.Context) (any, error) { return nil, deleteEphemeral(ctx, l.pool, l.volume.ID) })
 	} else if failed := s.detach(ctx, l); failed != nil {
 		return failed
 	}

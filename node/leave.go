@@ -31,7 +31,7 @@ type leaving struct {
 
 // leave finds the volume that a handle names, inline ones included, and that is to be taken away from a path, as far as it is to be found.
 func (s *Server) leave(ctx context.Context, handle, path string) (l leaving, err error) {
-	answered, silent := within(ctx, s, handle, s.patience, func(ctx context.Context) (l leaving, err error) {
+	answered, silent := within(ctx, s, poolOf(handle), s.patience, func(ctx context.Context) (l leaving, err error) {
 		l.handle = handle
 		l.pool, l.volume, err = s.find(ctx, handle)
 		return l, err
@@ -74,7 +74,7 @@ func (s *Server) listed(ctx context.Context, handle string, id volume.ID) (leavi
 	if err != nil {
 		return leaving{}, false
 	}
-	all, err := within(ctx, s, handle, s.patience, func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
+	all, err := within(ctx, s, poolOf(handle), s.patience, func(ctx context.Context) ([]volume.Volume, error) { return p.List(ctx, "", 0) })
 	i := slices.IndexFunc(all, func(v volume.Volume) bool { return v.ID == id })
 	if err != nil || i < 0 || !all[i].Attached() {
 		return leaving{}, false
@@ -128,7 +128,7 @@ func (s *Server) note(path, handle string, v volume.Volume) error {
 func (s *Server) detach(ctx context.Context, l leaving) error {
 	id := l.volume.ID
 	if l.silent == nil {
-		_, err := within(ctx, s, l.handle, 3*s.patience, func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
+		_, err := within(ctx, s, poolOf(l.handle), 3*s.patience, func(ctx context.Context) (any, error) { return nil, l.pool.Detach(ctx, id) })
 		if err == nil || volume.Is(err, volume.InUse) || volume.Is(err, volume.Busy) {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -31,7 +32,7 @@ func (s *Server) mend(ctx context.Context, p pool.Pool, v volume.Volume, w view,
 	if u.block || u.other {
 		return w, nil
 	}
-	why, err := s.machine.Stopped(u.Mount)
+	why, err := s.hasStopped(ctx, u.Mount)
 	if err != nil || why == "" {
 		return w, err
 	}
@@ -83,11 +84,17 @@ func (s *Server) mountAnew(ctx context.Context, p pool.Pool, v volume.Volume, m 
 	if err != nil || !mounted {
 		return w, err
 	}
-	why, err := s.machine.Stopped(u.Mount)
+	why, err := s.hasStopped(ctx, u.Mount)
 	if err == nil && why != "" {
 		err = volume.Errorf(volume.InUse, "the file system of volume %q is %s, also after it was mounted anew at %q: look into the kernel's log (dmesg), and for a process in another mount namespace that still has it", v.ID, why, m.target)
 	}
 	return w, err
+}
+
+// hasStopped is Machine.Stopped for a file system whose disk may hang: pods that have it can go all the same, and so no call
+// may hold the name of its volume for as long as that lasts.
+func (s *Server) hasStopped(ctx context.Context, m host.Mount) (string, error) {
+	return within(ctx, s, "the file system at "+m.Target, s.patience, func(context.Context) (string, error) { return s.machine.Stopped(m) })
 }
 
 // stopped says which pods have to end before a file system can be mounted anew.

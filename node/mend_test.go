@@ -4,9 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
+	"github.com/loam-storage/loam/node"
 )
 
 // stops are the ways in which a file system stops itself, or is stopped.
@@ -156,5 +159,31 @@ func TestWhatIsMountedIsNotFormattedAnew(t *testing.T) {
 			m.ok("unpublish", m.unpublish("v", m.target("v")))
 			m.ok("unstage", m.unstage("v"))
 		})
+	}
+}
+
+// A disk that hangs holds no call, which would keep the pods that use the volume from going.
+func TestAFileSystemThatHangsIsNotWaitedFor(t *testing.T) {
+	m := newMachine(t)
+	m.Server = node.New(node.Config{Pools: m.pools, Machine: m.m, MaxVolumes: 7, Patience: time.Second})
+	m.create("v")
+	m.ok("stage", m.stage("v", mount("ext4")))
+	m.ok("publish", m.publish("v", "a", mount("ext4")))
+	hangs, asked := make(chan struct{}), atomic.Int32{}
+	m.watch = func(s step) error {
+		if s.Method == "Stopped" && !s.After {
+			asked.Add(1)
+			<-hangs
+		}
+		return nil
+	}
+	for range 2 {
+		m.is("publish to a second", m.publish("v", "b", mount("ext4")), volume.Unavailable, "the file system at "+m.path("staging", "v"))
+	}
+	m.ok("unpublish", m.unpublish("v", "a"))
+	m.ok("unstage", m.unstage("v"))
+	close(hangs)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

@@ -50,7 +50,7 @@ func (s *Server) unpublish(ctx context.Context, handle, path string) error {
 	if there && u.block && l.silent == nil {
 		// Staged by a release that knew no such mark. That it cannot be set keeps nobody's pod from ending, and
 		// another pod that ends at the same time sets the same.
-		_, err := within(ctx, s, handle, s.patience, func(ctx context.Context) (any, error) { return nil, markPublished(ctx, l.pool, l.volume, true) })
+		_, err := within(ctx, s, poolOf(handle), s.patience, func(ctx context.Context) (any, error) { return nil, markPublished(ctx, l.pool, l.volume, true) })
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "a volume that was used as a block device is not marked so", "volume", l.volume.ID)
 		}

@@ -9,37 +9,40 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// unanswered is the handles of volumes of which a pool was asked that has not answered yet, and for which nobody waits any more.
+// unanswered is who was asked, has not answered yet, and is not waited for any more.
 type unanswered struct {
-	mu sync.Mutex
-	of map[string]bool
+	mu  sync.Mutex
+	who map[string]bool
 }
 
-func (u *unanswered) is(handle string) bool {
+func (u *unanswered) is(who string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.of[handle]
+	return u.who[who]
 }
 
-func (u *unanswered) set(handle string, is bool) {
+func (u *unanswered) set(who string, is bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.of == nil {
-		u.of = map[string]bool{}
+	if u.who == nil {
+		u.who = map[string]bool{}
 	}
 	if is {
-		u.of[handle] = true
+		u.who[who] = true
 	} else {
-		delete(u.of, handle)
+		delete(u.who, who)
 	}
 }
 
-// within asks a pool of a volume by calling do, and waits for it no longer than patience. Then the kind of the error is Unavailable, and do
-// goes on: what hangs in the kernel cannot be ended, and holds a thread. So until it has ended nothing more is asked of that volume, however
-// often the orchestrator calls, and the error is the same at once.
-func within[T any](ctx context.Context, s *Server, handle string, patience time.Duration, do func(context.Context) (T, error)) (none T, err error) {
-	if s.unanswered.is(handle) {
-		return none, volume.Errorf(volume.Unavailable, "the pool has not answered an earlier call for the volume")
+// poolOf names the pool of a volume for within.
+func poolOf(handle string) string { return "the pool of volume " + handle }
+
+// within asks somebody by calling do, and waits for it no longer than patience. Then the kind of the error is Unavailable, and do goes on: what
+// hangs in the kernel cannot be ended, and holds a thread. So until it has ended, who is not asked again, however often the orchestrator
+// calls, and the error is the same at once.
+func within[T any](ctx context.Context, s *Server, who string, patience time.Duration, do func(context.Context) (T, error)) (none T, err error) {
+	if s.unanswered.is(who) {
+		return none, volume.Errorf(volume.Unavailable, "%s has not answered an earlier call", who)
 	}
 	type end struct {
 		got      T
@@ -48,7 +51,7 @@ func within[T any](ctx context.Context, s *Server, handle string, patience time.
 	}
 	ended := make(chan end, 1)
 	go func() {
-		e := end{err: errors.New("the pool ended without an answer")}
+		e := end{err: errors.New("the call ended without an answer")}
 		defer func() {
 			e.panicked = recover() // for who waits
 			ended <- e
@@ -62,11 +65,11 @@ func within[T any](ctx context.Context, s *Server, handle string, patience time.
 		}
 		return e.got, e.err
 	case <-time.After(patience):
-		s.unanswered.set(handle, true)
+		s.unanswered.set(who, true)
 		go func() {
 			<-ended
-			s.unanswered.set(handle, false)
+			s.unanswered.set(who, false)
 		}()
-		return none, volume.Errorf(volume.Unavailable, "the pool has not answered within %s", patience)
+		return none, volume.Errorf(volume.Unavailable, "%s has not answered within %s", who, patience)
 	}
 }
