@@ -70,6 +70,9 @@ func print(file string, ended map[string]int) error {
 			name := strings.TrimPrefix(spec.FullText(), "External Storage ")
 			say(event{Action: "run", Package: suite, Test: name})
 			e := event{Action: "pass", Package: suite, Test: name, Elapsed: spec.RunTime.Seconds()}
+			if spec.State.Is(types.SpecStatePassed) && spec.NumAttempts > 1 {
+				say(event{Action: "output", Package: suite, Test: name, Output: fmt.Sprintf("count: External.Storage: passed at attempt %d: %s\n", spec.NumAttempts, name)})
+			}
 			switch {
 			case spec.State.Is(types.SpecStateSkipped):
 				e.Action = "skip"
