@@ -104,6 +104,7 @@ func (s *Inventory) read(ctx context.Context, p pool.Pool, at position, limit in
 	var one *inventory.Pool
 	var next *position
 	var err error
+	var panicked any
 	late, done := make(chan struct{}), make(chan struct{})
 	timer := time.AfterFunc(readPatience, func() {
 		s.hangs(p, 1)
@@ -111,14 +112,20 @@ func (s *Inventory) read(ctx context.Context, p pool.Pool, at position, limit in
 	})
 	go func() {
 		defer close(done)
+		defer func() {
+			panicked = recover() // for who waits
+			if !timer.Stop() {
+				<-late
+				s.hangs(p, -1)
+			}
+		}()
 		one, next, err = inventoryOf(ctx, p, at, limit)
-		if !timer.Stop() {
-			<-late
-			s.hangs(p, -1)
-		}
 	}()
 	select {
 	case <-done:
+		if panicked != nil {
+			panic(panicked)
+		}
 		return one, next, err
 	case <-late:
 		return silent()

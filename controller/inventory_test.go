@@ -167,3 +167,21 @@ func TestInventoryDoesNotWaitForADiskThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// wrong is a pool with a fault in it.
+type wrong struct{ *memory.Pool }
+
+func (wrong) List(context.Context, string, int) ([]volume.Volume, error) { panic("a fault") }
+
+func TestPanicWhileAPoolIsReadIsThatOfTheCall(t *testing.T) {
+	set, err := pool.NewSet(node, wrong{memory.New("slow", node, volume.GiB)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("nobody learns of it")
+		}
+	}()
+	_, _ = controller.NewInventory(set).ListInventory(t.Context(), &inventory.ListInventoryRequest{})
+}
