@@ -125,10 +125,13 @@ func (h *Host) RemoveMappedLater(name, path, owner string) (bool, error) {
 	if volume.Is(err, volume.NotFound) {
 		err = nil
 	}
+	if err == nil {
+		removeLinks(name) // nobody does when the device goes
+	}
 	return err == nil, err
 }
 
-// KeepMapped takes back what RemoveMappedLater has begun.
+// KeepMapped takes back what RemoveMappedLater has begun, but for LVM's links to the device, which nothing of loam uses.
 func (h *Host) KeepMapped(name string) error { return h.MapperMessage(name, "@cancel_deferred_remove") }
 
 // MapperMessage sends a message to the target of the device of that name.

@@ -234,6 +234,9 @@ func TestALogicalVolumeThatIsMountedInAnotherNamespace(t *testing.T) {
 	for until := time.Now().Add(time.Minute); device() != "" && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
+	if _, err := os.Lstat("/dev/" + vg); !os.IsNotExist(err) {
+		t.Errorf("links to the device are left: %v", err)
+	}
 	c.goes()
 	must(t, p.Delete(t.Context(), id("a")))
 }
