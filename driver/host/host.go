@@ -20,6 +20,7 @@ type Host struct {
 	grower  *mount.ResizeFs
 	trials  trials
 	loops   loopNumbers
+	writing writeProbes
 }
 
 var _ Machine = (*Host)(nil)
@@ -28,7 +29,7 @@ var _ Machine = (*Host)(nil)
 // like, which make a temporary directory to see how umount(8) fails: a process that is killed meanwhile
 // leaves it, and nothing here is unmounted by that.
 func New(runner Runner) *Host {
-	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()}), trials: newTrials(), loops: loopNumbers{taken: map[int]bool{}}}
+	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()}), trials: newTrials(), loops: loopNumbers{taken: map[int]bool{}}, writing: writeProbes{waiting: map[string]bool{}}}
 }
 
 // tools starts the commands of mount-utils where the Runner finds its own, and has the error of one that is not there name it.

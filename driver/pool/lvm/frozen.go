@@ -9,8 +9,9 @@ import (
 )
 
 // notFrozen says whether somebody has frozen the file system on a logical volume, so that the kernel would refuse to suspend the
-// volume, in the middle of what lvm does. It tries a freeze and takes it back, while nobody else runs lvm, whose own suspending
-// would be in the way of that and the other way round. What it cannot find out, lvm will. The kind of its error is InUse.
+// volume, in the middle of what lvm does. Where it takes no writes at the moment, a freeze is tried and taken back, while nobody else
+// runs lvm, whose own suspending would be in the way of that and the other way round; a freeze writes, so on a disk that fails it
+// would stop a file system that has nothing to write. What notFrozen cannot find out, lvm will. The kind of its error is InUse.
 func (p *Pool) notFrozen(ctx context.Context, name string) (err error) {
 	d, active, err := p.device(name)
 	if err != nil || !active || host.SuspendsFrozen() {
@@ -19,6 +20,9 @@ func (p *Pool) notFrozen(ctx context.Context, name string) (err error) {
 	mountPoint, mounted, err := p.machine.MountPoint(d.Device)
 	if err != nil || !mounted {
 		return nil //nolint:nilerr // it is gone, or cannot be reached
+	}
+	if p.machine.TakesWrites(ctx, mountPoint) {
+		return nil
 	}
 	release, err := p.lockGroup(ctx)
 	if err != nil {
