@@ -3,7 +3,7 @@
 # test-lvm  the tests that need device-mapper, in a VM with a stock kernel; with VM=no on this machine (needs root)
 # test-kubernetes  loam in a real Kubernetes of two nodes on this machine, which it builds first (needs root); FULL=yes: all of it
 # cluster  leaves such a cluster up, with loam in it, to play with; cluster-down ends it
-# bench  measures loam against the bare commands (needs root, fio and 30 GiB in /var/tmp), and LVM pools in a VM (bench-lvm)
+# bench  measures loam against the bare commands (needs root, fio and 40 GiB in /var/tmp), and LVM pools in a VM (bench-lvm)
 # lint   the rules of .golangci.yml, and known vulnerabilities where their database can be reached
 # image  the container images, without a registry: .cache/image/loam.tar and loam-controller.tar
 # generate  the code of driver/inventory, from its .proto
