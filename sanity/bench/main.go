@@ -1,5 +1,5 @@
 // Command bench measures loam against the bare system calls and commands that do the same work, in
-// one run and in turn, and prints the ratios as a table. It needs root, fio, and some 30 GiB below
+// one run and in turn, and prints the ratios as a table. It needs root, fio, and some 40 GiB below
 // the directory given with -dir. The exit code is 1 where a figure misses its bound.
 package main
 
