@@ -70,6 +70,9 @@ func (p *Pool) byName(l lv, tag string) (volume.ID, bool) {
 // anonymousOf returns the anonymous logical volume whose name is one of the ID's, if nothing else carries the ID's tag.
 func (p *Pool) anonymousOf(g *group, id volume.ID, tag string) (found lv, ok bool) {
 	for _, l := range g.lvs {
+		if isPart(l.name) {
+			continue // LVM gives those of a RAID volume the tags that this had when it was made
+		}
 		if l.has(tag + id.String()) {
 			return lv{}, false
 		}
