@@ -15,7 +15,7 @@ import (
 )
 
 func TestPool(t *testing.T) {
-	some := "linear thin striped raid1"
+	some := "linear thin raid1"
 	if os.Getenv("FULL") != "" {
 		some = "linear thin striped raid1 raid5 raid6 raid10"
 	}
