@@ -45,8 +45,7 @@ func (f *Fleet) claimant(ctx context.Context, name string, req *csi.CreateVolume
 			if holds || err != nil {
 				return members[i], err
 			}
-		}
-		if err := f.stayedAway([]string{asked}); !connected && err != nil {
+		} else if err := f.stayedAway([]string{asked}); err != nil {
 			return nil, err
 		}
 		if f.config.Cluster != nil {

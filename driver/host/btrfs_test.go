@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +38,7 @@ func TestABtrfsBesideItsCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = mount(copied, other)
-	if mountsBtrfsTwins(t) {
+	if host.KernelFrom(6, 7) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,17 +59,4 @@ func TestABtrfsBesideItsCopy(t *testing.T) {
 	if err := h.Unmount(t.Context(), other); err != nil {
 		t.Error(err)
 	}
-}
-
-func mountsBtrfsTwins(t *testing.T) bool {
-	t.Helper()
-	var name unix.Utsname
-	var major, minor int
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
-		t.Fatal(err)
-	}
-	return major > 6 || major == 6 && minor >= 7
 }

@@ -9,12 +9,15 @@ import (
 
 // SuspendsFrozen reports whether this kernel suspends a device-mapper device whose file system is frozen: since Linux 6.8 the
 // two nest (FREEZE_MAY_NEST), and before that it refuses.
-func SuspendsFrozen() bool {
+func SuspendsFrozen() bool { return KernelFrom(6, 8) }
+
+// KernelFrom reports whether the kernel of this machine is the given release of Linux or a later one.
+func KernelFrom(major, minor int) bool {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return false
 	}
-	return kernelFrom(unix.ByteSliceToString(u.Release[:]), 6, 8)
+	return kernelFrom(unix.ByteSliceToString(u.Release[:]), major, minor)
 }
 
 // kernelFrom reports whether a release of Linux, such as "6.1.0-28-amd64", is the given one or a later one.

@@ -57,21 +57,7 @@ type chooser struct {
 	random *rand.Rand
 	ext4   bool // an ext4 can grow
 
-	btrfsTwins bool // two btrfs of one UUID can be mounted at once
-}
-
-// mountsBtrfsTwins reports whether the kernel mounts two btrfs of one UUID at once, as those since Linux 6.7 do.
-func mountsBtrfsTwins(t *testing.T) bool {
-	t.Helper()
-	var name unix.Utsname
-	var major, minor int
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
-		t.Fatal(err)
-	}
-	return major > 6 || major == 6 && minor >= 7
+	btrfsTwins bool // two btrfs of one UUID can be mounted at once, as with Linux 6.7 and later
 }
 
 // canGrowExt4 reports whether the kernel lets this process, and so the driver, grow a mounted ext4.

@@ -34,7 +34,7 @@ func (r *run) crash(t *testing.T, operations int) {
 	fail(r.check(operation{text: "the first start"}))
 	free, err := r.free()
 	fail(err)
-	c := &chooser{from: choices, random: rand.New(rand.NewPCG(r.seed, 0)), ext4: canGrowExt4(t), btrfsTwins: mountsBtrfsTwins(t)}
+	c := &chooser{from: choices, random: rand.New(rand.NewPCG(r.seed, 0)), ext4: canGrowExt4(t), btrfsTwins: host.KernelFrom(6, 7)}
 	for range operations {
 		c.model = r.model
 		if c.chance(writePercent) {

@@ -151,13 +151,8 @@ func disksBelow(all []host.BlockDevice, lv host.BlockDevice) (paths []string) {
 
 // taggedOn returns the UUIDs, that of the group first, of logical volumes with loam's tags in the group that a disk describes.
 func taggedOn(path string, open func(path string) (metadata.Disk, error)) (uuids []string) {
-	d, err := open(path)
-	if err != nil {
-		return nil
-	}
-	defer d.Close() //nolint:errcheck // only read
-	vg, err := metadata.ReadDisk(d)
-	if err != nil {
+	vg := describes(path, open)
+	if vg == nil {
 		return nil
 	}
 	for _, l := range vg.LVs {
