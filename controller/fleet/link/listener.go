@@ -58,7 +58,7 @@ type Listener struct {
 	refusals refusals
 	nodes    map[string]*peer   // the connection that counts, of each node
 	peers    map[*peer]struct{} // those too that have been replaced, until they end
-	of       map[string]int     // how many peers each node has
+	of       map[string]int     // how many peers each node has, with those that are about to be
 	all      sync.WaitGroup
 }
 
@@ -183,7 +183,8 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "refused: the log of the controller says why", http.StatusUnauthorized)
 		return
 	}
-	if !l.mayConnect(volume.NodeName(proof.Machine)) {
+	node := volume.NodeName(proof.Machine)
+	if !l.enter(node) {
 		l.refusals.log(logger, "a node connects too often", "it has as many connections as it may have: it is let in when one of them has ended")
 		http.Error(w, "too many connections: try again", http.StatusServiceUnavailable)
 		return
@@ -191,9 +192,10 @@ func (l *Listener) hello(w http.ResponseWriter, r *http.Request) {
 	raw, buffered, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		logger.Error(err, "connection cannot be taken over")
+		l.leave(node)
 		return
 	}
-	l.adopt(klog.NewContext(ctx, logger), volume.NodeName(proof.Machine), holds, raw, buffered.Reader)
+	l.adopt(klog.NewContext(ctx, logger), node, holds, raw, buffered.Reader)
 }
 
 // look ends, from time to time, the connections of nodes that the cluster has no more, until ctx ends.

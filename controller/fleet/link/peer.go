@@ -57,14 +57,28 @@ const (
 // again and again without need waits for drain then.
 const maxPerNode = 8
 
-// mayConnect reports whether a node may have one more connection.
-func (l *Listener) mayConnect(node string) bool {
+// enter counts one more connection of a node, and reports whether there may be one: of two at once, each counts for
+// the other. leave takes it back.
+func (l *Listener) enter(node string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.of[node] < maxPerNode
+	if l.of[node] >= maxPerNode {
+		return false
+	}
+	l.of[node]++
+	return true
 }
 
-// adopt makes a connection that of a node, for as long as its proof holds. It replaces one that the node had before,
+// leave is for a connection that entered and has ended.
+func (l *Listener) leave(node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of[node]--; l.of[node] == 0 {
+		delete(l.of, node)
+	}
+}
+
+// adopt makes a connection that has entered that of a node, for as long as its proof holds. It replaces one that the node had before,
 // because it has proved just as well whose it is, and is newer.
 func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, raw net.Conn, buffered *bufio.Reader) {
 	logger := klog.FromContext(ctx).WithValues("node", node)
@@ -72,6 +86,7 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
 	if _, err := fmt.Fprintf(raw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %d\r\n\r\n", protocol, holdsHeader, int(holds.Seconds())); err != nil {
 		_ = p.Close()
+		l.leave(node)
 		return
 	}
 	_ = raw.SetDeadline(time.Time{})
@@ -79,6 +94,7 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 	if err != nil {
 		logger.Error(err, "no client for a node")
 		_ = p.Close()
+		l.leave(node)
 		return
 	}
 	client.Connect()
@@ -87,11 +103,11 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 		l.mu.Unlock()
 		_ = client.Close()
 		_ = p.Close()
+		l.leave(node)
 		return
 	}
 	before := l.nodes[node]
 	l.nodes[node], l.peers[p] = p, struct{}{}
-	l.of[node]++
 	gone := l.config.Connect(node, client) // under mu: of two at once, the same one counts here and there
 	l.all.Add(1)
 	l.mu.Unlock()
@@ -110,11 +126,9 @@ func (l *Listener) adopt(ctx context.Context, node string, holds time.Duration, 
 		gone()
 		p.calls.close()
 		_ = client.Close()
+		l.leave(node)
 		l.mu.Lock()
 		delete(l.peers, p)
-		if l.of[node]--; l.of[node] == 0 {
-			delete(l.of, node)
-		}
 		counts := l.nodes[node] == p
 		if counts {
 			delete(l.nodes, node)
