@@ -1,34 +1,27 @@
 package main
 
 import (
-	"errors"
-
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/node"
 )
 
-// ephemeral returns which inline volumes a pool takes: all of them where there is no such key.
-func (s section) ephemeral() (node.Ephemeral, error) {
-	if !s.has("ephemeral") {
-		return node.Ephemeral{}, nil
+// parseEphemeral returns which inline volumes a pool takes: all of them where the section of the pool has no such key.
+func parseEphemeral(pool *config.Section) node.Ephemeral {
+	if !pool.Has("ephemeral") {
+		return node.Ephemeral{}
 	}
-	e, err := newSection(s.where+": ephemeral", s.values["ephemeral"])
-	if err != nil {
-		return node.Ephemeral{}, err
+	s := pool.Child("ephemeral")
+	s.Only("allowed", "maxSize")
+	allowed := s.Bool("allowed")
+	limit := node.Ephemeral{Refused: s.Has("allowed") && !allowed, MaxBytes: s.Size("maxSize")}
+	if s.Err() == nil && limit.Refused && limit.MaxBytes > 0 {
+		s.Wrong("maxSize", "stands beside \"allowed: false\", with which there is nothing to limit: keep one of them")
 	}
-	if err := e.only("allowed", "maxSize"); err != nil {
-		return node.Ephemeral{}, err
-	}
-	allowed, allowedErr := e.truth("allowed")
-	most, mostErr := e.size("maxSize")
-	limit := node.Ephemeral{Refused: e.has("allowed") && !allowed, MaxBytes: most}
-	if allowedErr == nil && mostErr == nil && limit.Refused && most > 0 {
-		mostErr = e.wrong("maxSize", "stands beside \"allowed: false\", with which there is nothing to limit: keep one of them")
-	}
-	return limit, errors.Join(allowedErr, mostErr)
+	return limit
 }
 
 // limits returns what inline volumes the pools take, for node.Config.
-func (c config) limits() map[string]node.Ephemeral {
+func (c settings) limits() map[string]node.Ephemeral {
 	limits := map[string]node.Ephemeral{}
 	for _, p := range c.Pools {
 		limits[p.Name] = p.Ephemeral

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/pool/loop"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
@@ -24,31 +25,34 @@ func inLVM(keys string) string {
 }
 
 func TestConfigurationBecomesOneValue(t *testing.T) {
-	one := func(c loop.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", Loop: c}}} }
-	inGroup := func(c lvm.Config) config { return config{Node: "n1", Pools: []poolConfig{{Name: "fast", LVM: c}}} }
-	for text, want := range map[string]config{
-		inLVM("volumeGroup: vg0, create: true, devices: [/dev/sdb, /dev/disk/by-id/nvme-x]"): inGroup(lvm.Config{VolumeGroup: "vg0", Create: true, Devices: []string{"/dev/sdb", "/dev/disk/by-id/nvme-x"}}),
-		inLVM("volumeGroup: vg0, devices: [/dev/sdb]"):                                       inGroup(lvm.Config{VolumeGroup: "vg0", Devices: []string{"/dev/sdb"}}),
-		inLVM("volumeGroup: vg0"):                                                            inGroup(lvm.Config{VolumeGroup: "vg0"}),
-		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"):            inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Overprovision: 1.5, ReservePercent: 5}),
-		inLVM("volumeGroup: vg0, thinPool: tp0, extend: {at: 80%, by: 20%}"):                 inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", ExtendAt: 80, ExtendBy: 20}),
-		inLVM("volumeGroup: vg0, type: raid10, stripes: 3, mirrors: 2, reserve: 10Gi, wipe: zero"): inGroup(lvm.Config{
-			VolumeGroup: "vg0", Type: lvm.RAID10, Stripes: 3, Mirrors: 2, ReserveBytes: 10 * volume.GiB, Wipe: lvm.WipeZero}),
-		"pools: [{name: a, lvm: {volumeGroup: vg0}}, {name: b, lvm: {volumeGroup: vg0, type: raid1}}, {name: c, loop: {directory: /a}}]": {Node: "n1", Pools: []poolConfig{
-			{Name: "a", LVM: lvm.Config{VolumeGroup: "vg0"}}, {Name: "b", LVM: lvm.Config{VolumeGroup: "vg0", Type: lvm.RAID1}}, {Name: "c", Loop: loop.Config{Directory: "/a"}}}},
-		defaultConfig:           {Node: "n1", Pools: []poolConfig{{Name: "default", Loop: loop.Config{Directory: "/var/lib/loam/default", SizeBytes: 50 * volume.GiB, Create: true}}}},
+	one := func(c loop.Config) settings {
+		return settings{Node: "n1", Pools: []poolSettings{{Name: "fast", Settings: c}}}
+	}
+	inGroup := func(c lvm.Config) settings {
+		return settings{Node: "n1", Pools: []poolSettings{{Name: "fast", Settings: c}}}
+	}
+	for text, want := range map[string]settings{
+		inLVM("volumeGroup: vg0, create: true, devices: [/dev/sdb, /dev/disk/by-id/nvme-x]"):       inGroup(lvm.Config{VolumeGroup: "vg0", Create: true, Devices: []string{"/dev/sdb", "/dev/disk/by-id/nvme-x"}}),
+		inLVM("volumeGroup: vg0, devices: [/dev/sdb]"):                                             inGroup(lvm.Config{VolumeGroup: "vg0", Devices: []string{"/dev/sdb"}}),
+		inLVM("volumeGroup: vg0"):                                                                  inGroup(lvm.Config{VolumeGroup: "vg0"}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%"):                  inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", Space: config.Space{Overprovision: 1.5, ReservePercent: 5}}),
+		inLVM("volumeGroup: vg0, thinPool: tp0, extend: {at: 80%, by: 20%}"):                       inGroup(lvm.Config{VolumeGroup: "vg0", ThinPool: "tp0", ExtendAt: 80, ExtendBy: 20}),
+		inLVM("volumeGroup: vg0, type: raid10, stripes: 3, mirrors: 2, reserve: 10Gi, wipe: zero"): inGroup(lvm.Config{VolumeGroup: "vg0", Type: lvm.RAID10, Stripes: 3, Mirrors: 2, Wipe: lvm.WipeZero, Space: config.Space{ReserveBytes: 10 * volume.GiB}}),
+		"pools: [{name: a, lvm: {volumeGroup: vg0}}, {name: b, lvm: {volumeGroup: vg0, type: raid1}}, {name: c, loop: {directory: /a}}]": {Node: "n1", Pools: []poolSettings{
+			{Name: "a", Settings: lvm.Config{VolumeGroup: "vg0"}}, {Name: "b", Settings: lvm.Config{VolumeGroup: "vg0", Type: lvm.RAID1}}, {Name: "c", Settings: loop.Config{Directory: "/a"}}}},
+		defaultConfig():         {Node: "n1", Pools: []poolSettings{{Name: "default", Settings: loop.Config{Directory: "/var/lib/loam/default", SizeBytes: 50 * volume.GiB, Create: true}}}},
 		inLoop("directory: /a"): one(loop.Config{Directory: "/a"}),
 		inLoop("directory: /a, create: true, mount: true"):                           one(loop.Config{Directory: "/a", Create: true, Mount: true}),
 		inLoop("directory: /a/../b/"):                                                one(loop.Config{Directory: "/b"}),
 		inLoop("directory: /a, size: 1.5Gi, allocation: preallocated"):               one(loop.Config{Directory: "/a", SizeBytes: 3 * volume.GiB / 2}),
-		inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 1.5, ReservePercent: 5}),
-		inLoop("directory: /a, allocation: sparse, overprovision: 2, reserve: 10Gi"): one(loop.Config{Directory: "/a", Sparse: true, Overprovision: 2, ReserveBytes: 10 * volume.GiB}),
-		inLoop("directory: /a, reserve: 10%"):                                        one(loop.Config{Directory: "/a", ReservePercent: 10}),
-		"pools: [{name: a, loop: {directory: /a}, ephemeral: {maxSize: 1Gi}}, {name: b, ephemeral: {allowed: false}, loop: {directory: /b}}, {name: c, ephemeral: {allowed: true}, loop: {directory: /c}}]": {Node: "n1", Pools: []poolConfig{
-			{Name: "a", Loop: loop.Config{Directory: "/a"}, Ephemeral: node.Ephemeral{MaxBytes: volume.GiB}}, {Name: "b", Loop: loop.Config{Directory: "/b"}, Ephemeral: node.Ephemeral{Refused: true}},
-			{Name: "c", Loop: loop.Config{Directory: "/c"}}}},
-		"---\n# two\nnode: web-7\nmaxVolumes: 3\npools:\n- {name: a, loop: {directory: /a}}\n- {name: b, loop: {directory: /ab}}\n": {Node: "web-7", MaxVolumes: 3, Pools: []poolConfig{
-			{Name: "a", Loop: loop.Config{Directory: "/a"}}, {Name: "b", Loop: loop.Config{Directory: "/ab"}}}},
+		inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%"): one(loop.Config{Directory: "/a", Sparse: true, Space: config.Space{Overprovision: 1.5, ReservePercent: 5}}),
+		inLoop("directory: /a, allocation: sparse, overprovision: 2, reserve: 10Gi"): one(loop.Config{Directory: "/a", Sparse: true, Space: config.Space{Overprovision: 2, ReserveBytes: 10 * volume.GiB}}),
+		inLoop("directory: /a, reserve: 10%"):                                        one(loop.Config{Directory: "/a", Space: config.Space{ReservePercent: 10}}),
+		"pools: [{name: a, loop: {directory: /a}, ephemeral: {maxSize: 1Gi}}, {name: b, ephemeral: {allowed: false}, loop: {directory: /b}}, {name: c, ephemeral: {allowed: true}, loop: {directory: /c}}]": {Node: "n1", Pools: []poolSettings{
+			{Name: "a", Settings: loop.Config{Directory: "/a"}, Ephemeral: node.Ephemeral{MaxBytes: volume.GiB}}, {Name: "b", Settings: loop.Config{Directory: "/b"}, Ephemeral: node.Ephemeral{Refused: true}},
+			{Name: "c", Settings: loop.Config{Directory: "/c"}}}},
+		"---\n# two\nnode: web-7\nmaxVolumes: 3\npools:\n- {name: a, loop: {directory: /a}}\n- {name: b, loop: {directory: /ab}}\n": {Node: "web-7", MaxVolumes: 3, Pools: []poolSettings{
+			{Name: "a", Settings: loop.Config{Directory: "/a"}}, {Name: "b", Settings: loop.Config{Directory: "/ab"}}}},
 	} {
 		got, err := parseConfig([]byte(text), "n1")
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -68,17 +72,17 @@ func TestLongNamesOfMachinesAreShortened(t *testing.T) {
 // Every error names the pool and the key.
 func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                                    "mapping",
-		"[]":                                  "mapping",
-		"pools: []":                           "pools: name at least one",
-		"pools:":                              "pools: name at least one",
-		"{":                                   "YAML",
-		"node: x":                             "pools",
-		defaultConfig + "---\n":               "more than one YAML document",
-		defaultConfig + "...\npools: x":       "more than one YAML document",
-		strings.Repeat("#", maxConfigBytes+1): "more than",
-		"Node: x\n" + inLoop("directory: /a"): `key "Node" is unknown`,
-		"pool: x\n" + inLoop("directory: /a"): `key "pool" is unknown`,
+		"":                                     "mapping",
+		"[]":                                   "mapping",
+		"pools: []":                            "pools: name at least one",
+		"pools:":                               "pools: name at least one",
+		"{":                                    "YAML",
+		"node: x":                              "pools",
+		defaultConfig() + "---\n":              "more than one YAML document",
+		defaultConfig() + "...\npools: x":      "more than one YAML document",
+		strings.Repeat("#", config.MaxBytes+1): "more than",
+		"Node: x\n" + inLoop("directory: /a"):  `key "Node" is unknown`,
+		"pool: x\n" + inLoop("directory: /a"):  `key "pool" is unknown`,
 		"node: x\nnode: y\n" + inLoop("directory: /a"): `"node" already set`,
 		"node: no\n" + inLoop("directory: /a"):         "node: false is not a text",
 		"node: 010\n" + inLoop("directory: /a"):        "node: 8 is not a text",
@@ -190,7 +194,7 @@ func TestFileIsNamedInErrors(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	f.Add([]byte(defaultConfig))
+	f.Add([]byte(defaultConfig()))
 	f.Add([]byte("node: web-7\nmaxVolumes: 3\n" + inLoop("directory: /a, allocation: sparse, overprovision: 1.5, reserve: 5%")))
 	f.Add([]byte(inLoop("directory: /a, reserve: 10Gi, size: 1Ti")))
 	f.Add([]byte(inLVM("volumeGroup: vg0, thinPool: tp0, overprovision: 1.5, reserve: 5%")))
@@ -212,17 +216,22 @@ func FuzzConfig(f *testing.F) {
 			if err := volume.CheckPoolName(p.Name); err != nil {
 				t.Fatal(err)
 			}
-			check := p.Loop.Check
-			if p.isLVM() {
-				check = p.LVM.Check
+			var space config.Space
+			switch c := p.Settings.(type) {
+			case loop.Config:
+				space, err = c.Space, c.Check()
+			case lvm.Config:
+				space, err = c.Space, c.Check()
 			}
-			if err := check(); err != nil {
+			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(text), "%") != true && p.Loop.ReservePercent+p.LVM.ReservePercent != 0 {
+			if !strings.Contains(string(text), "%") && space.ReservePercent != 0 {
 				t.Fatalf("percent out of nothing: %+v", c)
 			}
-			if err := apart(p, c.Pools[:i]); err != nil {
+			var s config.Section
+			apart(&s, p, c.Pools[:i])
+			if err := s.Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -54,7 +54,7 @@ func (l look[Row]) command() *cobra.Command {
 	return c
 }
 
-func (l look[Row]) read(ctx context.Context, c config) ([]Row, error) {
+func (l look[Row]) read(ctx context.Context, c settings) ([]Row, error) {
 	machine := host.New(host.NewRunner())
 	all := []Row{} // in JSON nothing is [] and not null
 	var errs []error
@@ -65,8 +65,8 @@ func (l look[Row]) read(ctx context.Context, c config) ([]Row, error) {
 	return all, errors.Join(errs...)
 }
 
-func (l look[Row]) readPool(ctx context.Context, c config, one poolConfig, machine *host.Host) ([]Row, error) {
-	p, err := one.remembered(c.State).inspect(ctx, c.Node, machine)
+func (l look[Row]) readPool(ctx context.Context, c settings, one poolSettings, machine *host.Host) ([]Row, error) {
+	p, err := one.Inspect(ctx, one.Name, c.on(machine))
 	if err != nil {
 		return nil, asWho(os.Geteuid(), one.Name, err)
 	}

@@ -66,7 +66,7 @@ func loamSays(t *testing.T, args ...string) (string, error) {
 }
 
 // serving runs serve until the test ends, and returns a connection to it once it is ready.
-func serving(t *testing.T, c config, endpoint string) (connection *grpc.ClientConn, stop func()) {
+func serving(t *testing.T, c settings, endpoint string) (connection *grpc.ClientConn, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)

@@ -34,7 +34,7 @@ func patienceAfter(patience, took time.Duration) time.Duration {
 // openPools opens the pools one after the other. One that cannot be opened now stays unavailable, and is tried again until
 // it is open. The configuration itself is another matter, and an error: two pools that cannot stand beside each other, or
 // the default configuration where there is no room for what nobody has asked for.
-func openPools(ctx context.Context, c config, machine *host.Host) (_ []*reopen.Pool, err error) {
+func openPools(ctx context.Context, c settings, machine *host.Host) (_ []*reopen.Pool, err error) {
 	checkState(ctx, c.State)
 	var kept []*reopen.Pool
 	defer func() {
@@ -42,16 +42,15 @@ func openPools(ctx context.Context, c config, machine *host.Host) (_ []*reopen.P
 			err = errors.Join(err, closePools(kept))
 		}
 	}()
-	together := &together{pools: c.Pools, on: make([]uint64, len(c.Pools))}
+	together := &together{pools: c.Pools, on: make([]shared, len(c.Pools))}
 	patience := openPatience
 	for i, one := range c.Pools {
-		one = one.remembered(c.State)
 		p := reopen.New(one.Name, func(ctx context.Context) (pool.Pool, error) {
-			return together.opened(i, func() (pool.Pool, error) { return one.open(ctx, c.Node, machine) })
+			return together.opened(i, func() (pool.Pool, error) { return one.Open(ctx, one.Name, c.on(machine)) })
 		})
 		kept = append(kept, p)
 		began := time.Now()
-		failed := p.Start(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("where", one.where())), patience)
+		failed := p.Start(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("where", one.Where())), patience)
 		patience = patienceAfter(patience, time.Since(began))
 		switch {
 		case ctx.Err() != nil:
@@ -91,9 +90,15 @@ func setOf(node string, kept []*reopen.Pool) (*pool.Set, error) {
 
 // together knows which pools are open, for some cannot stand beside each other, and that shows only where both are.
 type together struct {
-	pools []poolConfig
+	pools []poolSettings
 	mu    sync.Mutex
-	on    []uint64 // the device of the file system that each of them was opened on; 0 while it is not open, and for one that may stand beside any
+	on    []shared // what each of them shares while it is open; zero otherwise, and for one that may stand beside any
+}
+
+// shared is what pool.Settings.Shares returned of an open pool.
+type shared struct {
+	device   uint64
+	promises bool
 }
 
 // errApart is in the error of a pool that cannot stand beside another one.
@@ -103,43 +108,33 @@ var errApart = errors.New("loam serves them only apart")
 // have died since.
 func (t *together) opened(i int, open func() (pool.Pool, error)) (pool.Pool, error) {
 	t.mu.Lock()
-	t.on[i] = 0 // it was lost, where it was open before
+	t.on[i] = shared{} // it was lost, where it was open before
 	t.mu.Unlock()
 	p, err := open()
 	if err != nil {
 		return nil, err
 	}
-	device, err := promisesOn(t.pools[i])
-	if err == nil {
-		err = t.check(i, device)
-	}
-	if err != nil {
+	if err := t.check(i); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-// promisesOn returns the device of the file system that a loop pool shares with others; 0 for a pool that has all of its space for itself.
-func promisesOn(p poolConfig) (uint64, error) {
-	if p.isLVM() || p.Loop.SizeBytes > 0 {
-		return 0, nil
-	}
-	directory, _, err := host.Identify(p.Loop.Directory)
-	return directory.Device, err
-}
-
-// check refuses a sparse pool beside another one on the same file system. Each would count as its
+// check refuses a pool that promises more than it has taken beside another one on the same file system. Each would count as its
 // own what the other has promised and not yet written. The kind of its error is Invalid.
-func (t *together) check(i int, device uint64) error {
+func (t *together) check(i int) error {
+	device, promises, err := t.pools[i].Shares()
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.pools[i]
-	for j, other := range t.pools {
-		if j != i && device != 0 && t.on[j] == device && (p.Loop.Sparse || other.Loop.Sparse) {
-			return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own; %w", other.Name, p.Name, errApart)
+	for j, other := range t.on {
+		if j != i && device != 0 && other.device == device && (promises || other.promises) {
+			return volume.Errorf(volume.Invalid, "pools %q and %q are on one file system and not both preallocated, so each would promise what the other has promised: give one of them a size, or a file system of its own; %w", t.pools[j].Name, t.pools[i].Name, errApart)
 		}
 	}
-	t.on[i] = device
+	t.on[i] = shared{device, promises}
 	return nil
 }
 

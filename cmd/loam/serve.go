@@ -60,7 +60,7 @@ func stateFlag(c *cobra.Command, path *string) {
 }
 
 // serve serves until ctx ends.
-func serve(ctx context.Context, c config, endpoint, httpAddress string) error {
+func serve(ctx context.Context, c settings, endpoint, httpAddress string) error {
 	r, err := start(ctx, c, driver.Config{Endpoint: endpoint, HTTPAddress: httpAddress})
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ type running struct {
 // start opens the pools, puts the services over them, and claims the socket that serving names. The pools
 // come first: who reaches the socket reaches all of them, also those that cannot be opened now, which say so of each of
 // their volumes.
-func start(ctx context.Context, c config, serving driver.Config) (_ *running, err error) {
+func start(ctx context.Context, c settings, serving driver.Config) (_ *running, err error) {
 	if os.Geteuid() != 0 {
 		return nil, volume.Errorf(volume.Invalid, "loam needs root, for loop devices and mounts: run it with sudo")
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-func writeConfig(t *testing.T, text string) (path string, c config) {
+func writeConfig(t *testing.T, text string) (path string, c settings) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "loam.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -123,7 +123,7 @@ func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
 			}
 		}
 		_, parsed := writeConfig(t, "pools:\n- {name: a, loop: {directory: "+dir+"/a"+c.first+"}}\n- {name: b, loop: {directory: "+dir+"/b"+c.second+"}}\n")
-		together := opening(append(parsed.Pools, poolConfig{Name: "c", LVM: lvm.Config{VolumeGroup: "vg0"}}))
+		together := opening(append(parsed.Pools, poolSettings{Name: "c", Settings: lvm.Config{VolumeGroup: "vg0"}}))
 		if err := together(0); err != nil {
 			t.Errorf("%s: the first: %v", what, err)
 		}
@@ -137,8 +137,8 @@ func TestSparsePoolBesideAnotherIsRefused(t *testing.T) {
 }
 
 // opening returns what opens one pool of several, as far as it is about which may stand beside each other.
-func opening(pools []poolConfig) func(i int) error {
-	together := &together{pools: pools, on: make([]uint64, len(pools))}
+func opening(pools []poolSettings) func(i int) error {
+	together := &together{pools: pools, on: make([]shared, len(pools))}
 	return func(i int) error {
 		_, err := together.opened(i, func() (pool.Pool, error) { return memory.New(pools[i].Name, "n1", volume.GiB), nil })
 		return err

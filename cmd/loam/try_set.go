@@ -61,7 +61,7 @@ func (t trial) set(ctx context.Context, dir string, size volume.Size) (*set, err
 }
 
 // configFor returns the configuration of the try, with the one pool that is tried.
-func (t trial) configFor(dir string, size volume.Size) (config, error) {
+func (t trial) configFor(dir string, size volume.Size) (settings, error) {
 	if t.embedded() {
 		path := filepath.Join(dir, configName)
 		if t.remove != "" {
@@ -69,20 +69,19 @@ func (t trial) configFor(dir string, size volume.Size) (config, error) {
 		}
 		// The volume grows by half, and is then there three times over, and once as a snapshot.
 		bytes := max(2*volume.GiB, 8*size).RoundUp(volume.MiB)
-		text := fmt.Sprintf("pools:\n  - name: try\n    loop: {directory: %q, size: %dMi, create: true}\n", filepath.Join(dir, "pool"), bytes/volume.MiB)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return config{}, err
+		if err := os.WriteFile(path, []byte(configOf("try", filepath.Join(dir, "pool"), bytes)), 0o600); err != nil {
+			return settings{}, err
 		}
 		return throwaway(path)
 	}
 	c, err := readConfig(t.config)
 	if err != nil {
-		return config{}, err
+		return settings{}, err
 	}
 	c.State = t.state
-	i := slices.IndexFunc(c.Pools, func(p poolConfig) bool { return t.pool == "" || p.Name == t.pool })
+	i := slices.IndexFunc(c.Pools, func(p poolSettings) bool { return t.pool == "" || p.Name == t.pool })
 	if i < 0 {
-		return config{}, volume.Errorf(volume.Invalid, "pool %q is not in the configuration", t.pool)
+		return settings{}, volume.Errorf(volume.Invalid, "pool %q is not in the configuration", t.pool)
 	}
 	c.Pools = c.Pools[i : i+1]
 	return c, nil
@@ -90,17 +89,15 @@ func (t trial) configFor(dir string, size volume.Size) (config, error) {
 
 // throwaway reads the configuration of a pool that is made to be removed: the machine remembers nothing of it, and it may
 // be on any file system.
-func throwaway(path string) (config, error) {
+func throwaway(path string) (settings, error) {
 	c, err := readConfig(path)
-	for i := range c.Pools {
-		c.Pools[i].Loop.Throwaway = true
-	}
+	c.Throwaway = true
 	return c, err
 }
 
 // start starts a driver in this process. Unless asked with -v it logs nothing: the steps say what
 // happens.
-func (s *set) start(ctx context.Context, c config) error {
+func (s *set) start(ctx context.Context, c settings) error {
 	logger := klog.Logger{}
 	if klog.V(1).Enabled() {
 		logger = klog.Background()
@@ -123,9 +120,9 @@ func (s *set) start(ctx context.Context, c config) error {
 }
 
 // look opens the pools of a driver that serves elsewhere.
-func (s *set) look(ctx context.Context, c config) error {
+func (s *set) look(ctx context.Context, c settings) error {
 	machine := host.New(host.NewRunner())
-	p, err := c.Pools[0].remembered(c.State).inspect(ctx, c.Node, machine)
+	p, err := c.Pools[0].Inspect(ctx, c.Pools[0].Name, c.on(machine))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
@@ -29,7 +30,7 @@ var lvmConfigs = map[string]lvm.Config{
 	"linear":  {VolumeGroup: crashGroup},
 	"raid1":   {VolumeGroup: crashGroup, Type: lvm.RAID1},
 	"striped": {VolumeGroup: crashGroup, Type: lvm.Striped},
-	"thin":    {VolumeGroup: crashGroup, ThinPool: "thin", Overprovision: 3},
+	"thin":    {VolumeGroup: crashGroup, ThinPool: "thin", Space: config.Space{Overprovision: 3}},
 }
 
 func (onLVM) pools() []string  { return slices.Sorted(maps.Keys(lvmConfigs)) }

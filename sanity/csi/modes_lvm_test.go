@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
@@ -20,7 +21,7 @@ const (
 var lvmModes = []mode{
 	{name: "lvm linear mount", access: "mount", maxVolumes: 3, lvm: &lvm.Config{}},
 	{name: "lvm linear block", access: "block", lvm: &lvm.Config{}},
-	{name: "lvm thin mount", access: "mount", lvm: &lvm.Config{ThinPool: "thin", Overprovision: 2}},
+	{name: "lvm thin mount", access: "mount", lvm: &lvm.Config{ThinPool: "thin", Space: config.Space{Overprovision: 2}}},
 	{name: "lvm thin block", access: "block", lvm: &lvm.Config{ThinPool: "thin"}},
 	{name: "lvm striped mount", access: "mount", lvm: &lvm.Config{Type: lvm.Striped}},
 	{name: "lvm striped block", access: "block", lvm: &lvm.Config{Type: lvm.Striped}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/pool"
@@ -44,7 +45,7 @@ var modes = []mode{
 	{name: "loop ext4-directory mount", access: "mount", loop: &loop.Config{}, directory: "ext4"}, // no reflink
 	{name: "loop xfs-directory block", access: "block", loop: &loop.Config{}, directory: "xfs"},
 	{name: "loop sparse own-xfs mount of xfs", access: "mount", fsType: volume.XFS,
-		loop: &loop.Config{SizeBytes: volume.GiB, Sparse: true, Overprovision: 20}},
+		loop: &loop.Config{SizeBytes: volume.GiB, Sparse: true, Space: config.Space{Overprovision: 20}}},
 }
 
 // onMachine reports whether the mode works on the real machine, which needs root.

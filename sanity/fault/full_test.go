@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
 	"github.com/loam-storage/loam/sanity/scratch"
@@ -72,7 +73,7 @@ func TestThinDataFull(t *testing.T) {
 	group(t, d)
 	makeThinPool(t, "64m", "8m")
 	queueShortly(t)
-	m := newMachine(t, lvm.Config{ThinPool: "thin", Overprovision: 4})
+	m := newMachine(t, lvm.Config{ThinPool: "thin", Space: config.Space{Overprovision: 4}})
 	ctx := t.Context()
 	for _, name := range []string{"a", "b"} {
 		m.ok("create", m.create(ctx, name, 96*volume.MiB, blockAccess, nil))

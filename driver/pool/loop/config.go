@@ -3,6 +3,7 @@ package loop
 import (
 	"path/filepath"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -33,13 +34,7 @@ type Config struct {
 	// their whole size, unless Overprovision allows for more.
 	Sparse bool
 
-	// Overprovision is how many times its size a sparse pool promises; 0 is 1.
-	Overprovision float64
-
-	// What is never given out: so many bytes, or so many percent of the file system. At most one of
-	// them is set.
-	ReserveBytes   volume.Size
-	ReservePercent int
+	config.Space // of the file system; only a sparse pool promises more than its size
 }
 
 // leastFilesystem is the smallest file system of its own that a pool is given: mkfs.xfs takes 300 MiB,
@@ -56,19 +51,6 @@ func (c Config) Check() error {
 		return volume.Errorf(volume.Invalid, "size %s is too small for a file system: give at least %s, or leave it out to use the directory as it is", c.SizeBytes, leastFilesystem)
 	case c.Overprovision != 0 && !c.Sparse:
 		return volume.Errorf(volume.Invalid, "overprovision needs \"allocation: sparse\": a preallocated volume has all its space")
-	case c.Overprovision != 0 && (c.Overprovision < 1 || c.Overprovision > 100):
-		return volume.Errorf(volume.Invalid, "overprovision %g is not between 1 and 100", c.Overprovision)
-	case c.ReserveBytes < 0 || c.ReservePercent < 0 || c.ReservePercent > 99:
-		return volume.Errorf(volume.Invalid, "reserve is not a size, or a percentage from 0%% to 99%%")
-	case c.ReserveBytes != 0 && c.ReservePercent != 0:
-		return volume.Errorf(volume.Invalid, "reserve is given both in bytes and in percent: choose one")
 	}
-	return nil
-}
-
-func (c Config) ratio() float64 { return max(c.Overprovision, 1) }
-
-// reserve returns the bytes to keep back of a file system of the given size.
-func (c Config) reserve(total volume.Size) volume.Size {
-	return c.ReserveBytes + total/100*volume.Size(c.ReservePercent)
+	return c.Space.Check()
 }

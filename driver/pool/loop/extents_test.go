@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/pool/loop"
@@ -94,7 +95,7 @@ func TestASnapshotThatWasRehearsedIsOfOneInstant(t *testing.T) {
 	for _, fsType := range []string{"xfs", "btrfs"} {
 		t.Run(fsType, func(t *testing.T) {
 			hosttest.NeedsRoot(t)
-			c := loop.Config{Directory: t.TempDir(), Sparse: true, Overprovision: 2}
+			c := loop.Config{Directory: t.TempDir(), Sparse: true, Space: config.Space{Overprovision: 2}}
 			mountNew(t, fsType, c.Directory)
 			p := open(t, c)
 			t.Cleanup(func() { closeAll(t, p) })

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/pool/loop"
@@ -21,7 +22,7 @@ func eachPool(t *testing.T, test func(t *testing.T, p *loop.Pool, c loop.Config)
 	for _, on := range []string{"xfs", "btrfs", "ext4"} {
 		t.Run("on "+on, func(t *testing.T) {
 			hosttest.NeedsRoot(t)
-			c := loop.Config{Directory: t.TempDir(), Sparse: true, Overprovision: 3}
+			c := loop.Config{Directory: t.TempDir(), Sparse: true, Space: config.Space{Overprovision: 3}}
 			mountNew(t, on, c.Directory)
 			p := open(t, c)
 			t.Cleanup(func() { closeAll(t, p) })
@@ -136,7 +137,7 @@ func TestACopyWhoseFreezeEndsInTheMiddleIsNone(t *testing.T) {
 // A process was killed while it took a snapshot, and has noted what it had frozen itself.
 func TestWhatSomebodyElseHasFrozenStaysSoWhenAPoolIsOpened(t *testing.T) {
 	hosttest.NeedsRoot(t)
-	c := loop.Config{Directory: t.TempDir(), Sparse: true, Overprovision: 3}
+	c := loop.Config{Directory: t.TempDir(), Sparse: true, Space: config.Space{Overprovision: 3}}
 	mountNew(t, "xfs", c.Directory)
 	p := open(t, c)
 	t.Cleanup(func() { closeAll(t, p) })

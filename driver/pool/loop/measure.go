@@ -73,8 +73,8 @@ func (p *Pool) measuredOf(need, have volume.Size, exact bool, err error) (measur
 }
 
 func (p *Pool) figures(need, have, available, size volume.Size, exact bool) measured {
-	reserved := p.config.reserve(size)
-	total := volume.Size(float64(available+have-reserved) * p.config.ratio())
+	reserved := p.config.Reserve(size)
+	total := volume.Size(float64(available+have-reserved) * p.config.Ratio())
 	return measured{total: total, need: need, free: total - need, size: size, reserved: reserved, exact: exact}
 }
 

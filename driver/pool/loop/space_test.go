@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/pool/loop"
@@ -30,8 +31,8 @@ func TestReserveIsNeverGivenOut(t *testing.T) {
 		config loop.Config
 		kept   volume.Size
 	}{
-		"bytes":   {loop.Config{ReserveBytes: 100 * volume.MiB}, 100 * volume.MiB},
-		"percent": {loop.Config{ReservePercent: 25}, 512 * volume.MiB / 8}, // of less than 512 MiB, for the log is not counted
+		"bytes":   {loop.Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, 100 * volume.MiB},
+		"percent": {loop.Config{Space: config.Space{ReservePercent: 25}}, 512 * volume.MiB / 8}, // of less than 512 MiB, for the log is not counted
 	} {
 		p, _ := newPool(t, c.config)
 		if kept := freeBytes(t, plain) - freeBytes(t, p); kept < c.kept-volume.MiB {
@@ -47,7 +48,7 @@ func TestReserveIsNeverGivenOut(t *testing.T) {
 // Who is told that there is no room hears how much there is, and what takes the rest.
 func TestNoRoomIsExplained(t *testing.T) {
 	hosttest.NeedsRoot(t)
-	c := loop.Config{Directory: t.TempDir(), SizeBytes: 512 * volume.MiB, ReserveBytes: 100 * volume.MiB, Create: true}
+	c := loop.Config{Directory: t.TempDir(), SizeBytes: 512 * volume.MiB, Create: true, Space: config.Space{ReserveBytes: 100 * volume.MiB}}
 	p := open(t, c)
 	t.Cleanup(func() { closeAll(t, p) })
 	create(t, p, "a", 64*volume.MiB)
@@ -94,7 +95,7 @@ func TestSparsePoolPromisesNoMoreThanItHasUnlessTold(t *testing.T) {
 	if _, err := plain.Create(t.Context(), volume.Spec{ID: id("b"), Size: volume.Range{RequiredBytes: free / 2}}); !volume.Is(err, volume.Full) {
 		t.Errorf("Create beyond the size of the pool: %v", err)
 	}
-	double, _ := newPool(t, loop.Config{Sparse: true, Overprovision: 2})
+	double, _ := newPool(t, loop.Config{Sparse: true, Space: config.Space{Overprovision: 2}})
 	if got := freeBytes(t, double); got < 2*free-8*volume.MiB || got > 2*free+16*volume.MiB {
 		t.Errorf("with overprovision 2 %s are free, and %s without", got, free)
 	}
@@ -204,10 +205,10 @@ func TestConfigurationThatCannotBeMetIsRefused(t *testing.T) {
 		"no directory":                {},
 		"size too small":              {Directory: "/x", SizeBytes: volume.MiB},
 		"negative size":               {Directory: "/x", SizeBytes: -1},
-		"overprovision, preallocated": {Directory: "/x", Overprovision: 2},
-		"overprovision below 1":       {Directory: "/x", Sparse: true, Overprovision: 0.5},
-		"reserve of all":              {Directory: "/x", ReservePercent: 100},
-		"reserve twice":               {Directory: "/x", ReservePercent: 5, ReserveBytes: 1},
+		"overprovision, preallocated": {Directory: "/x", Space: config.Space{Overprovision: 2}},
+		"overprovision below 1":       {Directory: "/x", Sparse: true, Space: config.Space{Overprovision: 0.5}},
+		"reserve of all":              {Directory: "/x", Space: config.Space{ReservePercent: 100}},
+		"reserve twice":               {Directory: "/x", Space: config.Space{ReservePercent: 5, ReserveBytes: 1}},
 	} {
 		if err := c.Check(); !volume.Is(err, volume.Invalid) {
 			t.Errorf("%s: %v", what, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
@@ -177,7 +178,7 @@ func TestRAIDOnDisksOfDifferentBlocks(t *testing.T) {
 func TestAThinPoolDoesNotGrowOntoLargerBlocks(t *testing.T) {
 	smallGroup(t, 1, "130m")
 	runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "64m", "--chunksize", "64k", "--poolmetadatasize", "4m", "--name", "tp", vg)
-	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp", Overprovision: 8, ExtendAt: 60, ExtendBy: 99}, host.NewRunner())
+	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp", ExtendAt: 60, ExtendBy: 99, Space: config.Space{Overprovision: 8}}, host.NewRunner())
 	must(t, second(p.Create(t.Context(), spec("a", 48*volume.MiB))))
 	device := attach(t, p, "a")
 	shows(t, p, "a", 512)

@@ -75,7 +75,7 @@ func (p *Pool) thickRoom(g *group) (r room) {
 			r.trouble = fmt.Sprintf("logical volume %q is %s: lvs -a -o +lv_health_status,devices %s", l.name, l.health, g.name)
 		}
 	}
-	back := p.shape.cost(p.config.reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
+	back := p.shape.cost(p.config.Reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
 	r.trouble = cmp.Or(p.reserveTrouble(p.shape.bytes(back+p.shape.meta, g.extent), p.shape.bytes(r.total+p.shape.meta, g.extent)), r.trouble)
 	r.total, r.free, r.reserve = max(r.total-back, 0), max(r.free-back, 0), back
 	r.largest = min(r.largest, r.free)
@@ -108,7 +108,7 @@ func (p *Pool) thinRoom(g *group) (room, error) {
 			foreign += l.size
 		}
 	}
-	back := p.config.reserve(t.size)
+	back := p.config.Reserve(t.size)
 	r := room{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0)), reserve: int64(back), trouble: p.reserveTrouble(back, limit)}
 	switch {
 	case g.missing > 0:
@@ -147,7 +147,7 @@ func (p *Pool) promises(g *group, t lv) (promised, mapped volume.Size) {
 			chunk = s.chunk
 		}
 	}
-	return volume.Size(float64(t.size) * p.config.ratio()), max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
+	return volume.Size(float64(t.size) * p.config.Ratio()), max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
 }
 
 // bytes turns what room counts in into the size of a volume.

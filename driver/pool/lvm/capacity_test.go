@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -54,11 +55,11 @@ func TestThinCapacityCountsDataAndMetadata(t *testing.T) {
 		trouble string
 	}{
 		"as it is":                        {Config{}, func(*group) {}, 900 * volume.MiB, ""},
-		"with a reserve":                  {Config{ReserveBytes: 100 * volume.MiB}, func(*group) {}, 800 * volume.MiB, ""},
-		"overprovisioned":                 {Config{Overprovision: 2}, func(*group) {}, 1924 * volume.MiB, ""},
+		"with a reserve":                  {Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, func(*group) {}, 800 * volume.MiB, ""},
+		"overprovisioned":                 {Config{Space: config.Space{Overprovision: 2}}, func(*group) {}, 1924 * volume.MiB, ""},
 		"little metadata":                 {Config{}, func(g *group) { g.lvs[0].metaBytes = metadataBytes + 52*1024 }, 0, ""},
-		"metadata is not overprovisioned": {Config{Overprovision: 9}, func(g *group) { g.lvs[0].metaBytes = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
-		"full of data":                    {Config{Overprovision: 2}, func(g *group) { g.lvs[0].data = 95; g.lvs[1].size = volume.GiB }, 0, "data"},
+		"metadata is not overprovisioned": {Config{Space: config.Space{Overprovision: 9}}, func(g *group) { g.lvs[0].metaBytes = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
+		"full of data":                    {Config{Space: config.Space{Overprovision: 2}}, func(g *group) { g.lvs[0].data = 95; g.lvs[1].size = volume.GiB }, 0, "data"},
 		"full, all promised":              {Config{}, func(g *group) { g.lvs[0].data = 95 }, 900 * volume.MiB, ""},
 		"full of metadata":                {Config{}, func(g *group) { g.lvs[0].metadata = 95 }, 0, "metadata"},
 		"needs a check":                   {Config{}, func(g *group) { g.lvs[0].health = "failed" }, 0, "failed"},

@@ -1,9 +1,11 @@
 package lvm
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -23,12 +25,7 @@ type Config struct {
 	Stripes int  // data stripes of striped, raid5, raid6 and raid10; 0 is the least there can be
 	Mirrors int  // further copies in raid1 and raid10; 0 is 1
 
-	// What is never given out: so many bytes, or so many percent of the group or thin pool. At most one
-	// of them is set.
-	ReserveBytes   volume.Size
-	ReservePercent int
-
-	Overprovision float64 // how many times its size a thin pool promises; 0 is 1
+	config.Space // of the group or thin pool; only a thin pool promises more than its size
 
 	// When so many percent of a thin pool's data or metadata are taken, it gets so many percent more from the
 	// volume group. Both are 0 where it is not to be extended.
@@ -87,8 +84,6 @@ func (c Config) Check() error {
 		return wrong("wipe is for thick volumes: a thin pool makes its blocks zeros itself")
 	case thick && c.Overprovision != 0:
 		return wrong("overprovision needs a thinPool: a thick volume has all its space")
-	case c.Overprovision != 0 && (c.Overprovision < 1 || c.Overprovision > 100):
-		return wrong("overprovision %g is not between 1 and 100", c.Overprovision)
 	case thick && (c.ExtendAt != 0 || c.ExtendBy != 0):
 		return wrong("extend needs a thinPool: a thick volume has all its space")
 	case (c.ExtendAt == 0) != (c.ExtendBy == 0):
@@ -101,22 +96,11 @@ func (c Config) Check() error {
 		return wrong("type %q is not linear, striped, raid1, raid5, raid6 or raid10", c.Type)
 	case c.Wipe != WipeCheapest && c.Wipe != WipeZero && c.Wipe != WipeDiscard && c.Wipe != WipeNone:
 		return wrong("wipe %q is not zero, discard or none", c.Wipe)
-	case c.ReserveBytes < 0 || c.ReservePercent < 0 || c.ReservePercent > 99:
-		return wrong("reserve is not a size, or a percentage from 0%% to 99%%")
-	case c.ReserveBytes != 0 && c.ReservePercent != 0:
-		return wrong("reserve is given both in bytes and in percent: choose one")
 	}
 	for i, d := range c.Devices {
 		if !devicePattern.MatchString(d) || slices.Contains(c.Devices[:i], d) {
 			return wrong("devices: %q is not the path of a disk in /dev, or there twice", d)
 		}
 	}
-	return c.checkShape()
-}
-
-func (c Config) ratio() float64 { return max(c.Overprovision, 1) }
-
-// reserve returns the bytes to keep back of a whole of the given size.
-func (c Config) reserve(total volume.Size) volume.Size {
-	return c.ReserveBytes + total/100*volume.Size(c.ReservePercent)
+	return errors.Join(c.Space.Check(), c.checkShape())
 }

@@ -91,7 +91,7 @@ func (p *Pool) thinTakenBy(g *group) string {
 	if mapped < promised {
 		text += fmt.Sprintf("; its metadata can map no more (lvextend --poolmetadatasize), else it would promise %s", promised)
 	}
-	if back := p.config.reserve(t.size); back > 0 {
+	if back := p.config.Reserve(t.size); back > 0 {
 		text += fmt.Sprintf("; the pool keeps back %s (reserve)", back)
 	}
 	return text

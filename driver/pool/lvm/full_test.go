@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -34,11 +35,11 @@ func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
 		says   []string
 	}{
 		"thick":                                 {Config{}, 30, []string{`pool "fast" is full`, `"vg0" has 100MiB`, "volumes of the pool take 10MiB", "snapshots 5MiB", "other logical volumes 80MiB", "5MiB are free", "5MiB at most", "30MiB asked"}},
-		"thick with a reserve":                  {Config{ReserveBytes: 3 * volume.MiB}, 30, []string{"5MiB are free", "keeps back 3MiB (reserve)", "2MiB at most"}},
-		"a reserve of more than there is":       {Config{ReserveBytes: volume.GiB}, 1, []string{"the reserve of 1GiB is all of the", "0B at most"}},
+		"thick with a reserve":                  {Config{Space: config.Space{ReserveBytes: 3 * volume.MiB}}, 30, []string{"5MiB are free", "keeps back 3MiB (reserve)", "2MiB at most"}},
+		"a reserve of more than there is":       {Config{Space: config.Space{ReserveBytes: volume.GiB}}, 1, []string{"the reserve of 1GiB is all of the", "0B at most"}},
 		"thin":                                  {Config{ThinPool: "tp"}, int64(30 * volume.MiB), []string{"thin pool vg0/tp has 60MiB and promises 60MiB", "of the pool have 40MiB", "others 10MiB", "10MiB at most", "30MiB asked"}},
-		"thin with metadata that are too small": {Config{ThinPool: "tp", Overprovision: 100, ReservePercent: 10}, int64(10 * volume.GiB), []string{"its metadata can map no more", "promise 5.9GiB", "keeps back 6.0MiB (reserve)"}},
-		"thin, with a reserve of more than there is": {Config{ThinPool: "tp", ReserveBytes: volume.GiB}, int64(volume.MiB), []string{"the reserve of 1GiB is all of the 60MiB", "make the reserve smaller"}},
+		"thin with metadata that are too small": {Config{ThinPool: "tp", Space: config.Space{Overprovision: 100, ReservePercent: 10}}, int64(10 * volume.GiB), []string{"its metadata can map no more", "promise 5.9GiB", "keeps back 6.0MiB (reserve)"}},
+		"thin, with a reserve of more than there is": {Config{ThinPool: "tp", Space: config.Space{ReserveBytes: volume.GiB}}, int64(volume.MiB), []string{"the reserve of 1GiB is all of the 60MiB", "make the reserve smaller"}},
 	} {
 		c.config.VolumeGroup = "vg0"
 		p := testPool(t, c.config)

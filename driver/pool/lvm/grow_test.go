@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool/lvm"
 	"github.com/loam-storage/loam/driver/volume"
@@ -16,7 +17,7 @@ func TestAThinPoolGrowsByItself(t *testing.T) {
 	smallGroup(t, 2, "400m")
 	runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "64m", "--chunksize", "64k", "--poolmetadatasize", "4m", "--name", "tp", vg)
 	r := &counting{Runner: host.NewRunner()}
-	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp", Overprovision: 4, ExtendAt: 70, ExtendBy: 50}, r)
+	p := open(t, lvm.Config{VolumeGroup: vg, ThinPool: "tp", ExtendAt: 70, ExtendBy: 50, Space: config.Space{Overprovision: 4}}, r)
 	t.Cleanup(func() { empty(t, p) })
 	must(t, second(p.Create(t.Context(), spec("a", 192*volume.MiB))))
 	device := attach(t, p, "a")

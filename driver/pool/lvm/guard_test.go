@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm"
@@ -95,7 +96,7 @@ func TestADiskThatWasAddedIsNotMissing(t *testing.T) {
 func TestAThinPoolThatIsNotActive(t *testing.T) {
 	smallGroup(t, 1, "200m")
 	runLVM(t, "lvcreate", "--yes", "--type", "thin-pool", "--size", "64m", "--chunksize", "64k", "--poolmetadatasize", "4m", "--name", "tp", vg)
-	config := lvm.Config{VolumeGroup: vg, ThinPool: "tp", Overprovision: 4}
+	config := lvm.Config{VolumeGroup: vg, ThinPool: "tp", Space: config.Space{Overprovision: 4}}
 	p := open(t, config, host.NewRunner())
 	t.Cleanup(func() { empty(t, p) })
 	must(t, second(p.Create(t.Context(), spec("a", 128*volume.MiB))))
