@@ -69,18 +69,16 @@ func serves(v volume.Volume, req *csi.ValidateVolumeCapabilitiesRequest) error {
 			return err
 		}
 	}
-	parameters, _, err := parseParameters(req.GetParameters(), req.GetMutableParameters())
-	switch {
-	case err != nil:
+	asked, _, err := parseParameters(req.GetParameters(), req.GetMutableParameters())
+	if err != nil || len(req.GetParameters()) == 0 { // or not asked
 		return err
-	case len(req.GetParameters()) == 0: // not asked
-		return nil
-	case parameters.Pool != "" && parameters.Pool != v.ID.Pool:
-		return volume.Errorf(volume.Invalid, "volume %q is not in pool %q", v.ID, parameters.Pool)
-	case parameters.MkfsOptions != v.Parameters.MkfsOptions:
-		return volume.Errorf(volume.Invalid, "volume %q was not created with these %s", v.ID, volume.KeyMkfsOptions)
-	case parameters.AllowBlockAsFilesystem != v.Parameters.AllowBlockAsFilesystem:
-		return volume.Errorf(volume.Invalid, "volume %q was created with %s %t", v.ID, volume.KeyAllowBlock, v.Parameters.AllowBlockAsFilesystem)
+	}
+	if asked.Pool != "" && asked.Pool != v.ID.Pool {
+		return volume.Errorf(volume.Invalid, "volume %q is not in pool %q", v.ID, asked.Pool)
+	}
+	asked.Pool = v.Parameters.Pool // empty in both where the first pool was meant
+	if key, has, asked := v.Parameters.Differs(asked); key != "" {
+		return volume.Errorf(volume.Invalid, "volume %q was created with %s %s, not %s", v.ID, key, has, asked)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -62,4 +63,20 @@ func TestCapabilitiesAreConfirmedOrTheMessageSaysWhyNot(t *testing.T) {
 	m.refuse([]refusal{{"no volume", volume.NotFound, "fake-vol-id", func(m *machine) (any, error) {
 		return m.ValidateVolumeCapabilities(m.Context(), &csi.ValidateVolumeCapabilitiesRequest{VolumeId: "fake-vol-id", VolumeCapabilities: caps(mount(""))})
 	}}})
+}
+
+// Each parameter that a StorageClass can have is compared, also one that is added later.
+func TestEachParameterIsComparedWithThoseOfTheVolume(t *testing.T) {
+	m := newMachine(t)
+	id := m.create("slow", "v").GetVolumeId()
+	values := map[string]string{"pool": "fast", "mkfsOptions": "-m 1", "allowBlockAsFilesystem": "true"}
+	for field := range reflect.TypeFor[volume.Parameters]().Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		got, err := m.ValidateVolumeCapabilities(t.Context(), &csi.ValidateVolumeCapabilitiesRequest{
+			VolumeId: id, VolumeCapabilities: caps(mount("")), Parameters: map[string]string{key: values[key]},
+		})
+		if err != nil || got.GetConfirmed() != nil || !strings.Contains(got.GetMessage(), key) {
+			t.Errorf("with another %s: %v, %v", key, got, err)
+		}
+	}
 }

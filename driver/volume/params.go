@@ -3,6 +3,7 @@ package volume
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,38 +66,73 @@ func OwnParameters(raw map[string]string) map[string]string {
 // FSTypeOf returns the file system that a StorageClass asks for among the sidecars' keys; empty if none.
 func FSTypeOf(raw map[string]string) string { return raw[reserved+"fstype"] }
 
+// parameter is one parameter of a StorageClass. All that loam does with parameters in general goes over these: reading them,
+// comparing those of a volume with those that are asked for, and refusing them for inline volumes.
+type parameter struct {
+	key    string
+	inline bool // may be given for an inline volume, too: who may write a pod need not be who may write a StorageClass
+	read   func(p *Parameters, value string) error
+	text   func(p Parameters) string // for messages
+}
+
+func parameters() []parameter {
+	return []parameter{
+		{KeyPool, true, func(p *Parameters, value string) error {
+			p.Pool = value
+			if err := CheckPoolName(value); err != nil {
+				return Errorf(Invalid, "parameter %q: %w", KeyPool, err)
+			}
+			return nil
+		}, func(p Parameters) string { return quotedText(p.Pool) }},
+		{KeyMkfsOptions, false, func(p *Parameters, value string) (err error) {
+			p.MkfsOptions, err = readMkfsOptions(value)
+			return err
+		}, func(p Parameters) string { return quotedText(p.MkfsOptions) }},
+		{KeyAllowBlock, false, func(p *Parameters, value string) error {
+			p.AllowBlockAsFilesystem = value == "true"
+			if value != "true" && value != "false" {
+				return Errorf(Invalid, `parameter %q is %.64q: write "true" or "false"`, KeyAllowBlock, value)
+			}
+			return nil
+		}, func(p Parameters) string { return strconv.FormatBool(p.AllowBlockAsFilesystem) }},
+	}
+}
+
+// Differs returns the key of the first parameter that other has differently, and both values as texts; an empty key where
+// they are equal.
+func (p Parameters) Differs(other Parameters) (key, has, others string) {
+	for _, one := range parameters() {
+		if has, others := one.text(p), one.text(other); has != others {
+			return one.key, has, others
+		}
+	}
+	return "", "", ""
+}
+
 // ParseParameters reads the parameters of CreateVolume. A key it does not know is refused by name.
 // The kind of its error is Invalid.
 func ParseParameters(raw map[string]string) (Parameters, Claim, error) {
 	var p Parameters
 	var c Claim
+	of, known := map[string]parameter{}, []string(nil)
+	for _, one := range parameters() {
+		of[one.key], known = one, append(known, one.key)
+	}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		value := raw[key]
-		switch key {
-		case KeyPool:
-			if err := CheckPoolName(value); err != nil {
-				return Parameters{}, Claim{}, Errorf(Invalid, "parameter %q: %w", key, err)
-			}
-			p.Pool = value
-		case KeyMkfsOptions:
-			options, err := readMkfsOptions(value)
-			if err != nil {
+		one, isParameter := of[key]
+		switch {
+		case isParameter:
+			if err := one.read(&p, raw[key]); err != nil {
 				return Parameters{}, Claim{}, err
 			}
-			p.MkfsOptions = options
-		case KeyAllowBlock:
-			if value != "true" && value != "false" {
-				return Parameters{}, Claim{}, Errorf(Invalid, `parameter %q is %.64q: write "true" or "false"`, key, value)
-			}
-			p.AllowBlockAsFilesystem = value == "true"
-		case keyClaimName:
-			c.Name = value
-		case keyClaimNamespace:
-			c.Namespace = value
-		case keyPV:
-			c.PV = value
+		case key == keyClaimName:
+			c.Name = raw[key]
+		case key == keyClaimNamespace:
+			c.Namespace = raw[key]
+		case key == keyPV:
+			c.PV = raw[key]
 		default:
-			return Parameters{}, Claim{}, unknownKey(key, KeyPool, KeyMkfsOptions, KeyAllowBlock)
+			return Parameters{}, Claim{}, unknownKey(key, known...)
 		}
 	}
 	return p, c, nil
@@ -139,8 +175,8 @@ func ParseMutableParameters(raw map[string]string) error {
 func IsEphemeral(context map[string]string) bool { return context[ContextEphemeral] == "true" }
 
 // ParseEphemeral reads the volume context of an inline ephemeral volume. A key that is neither ours
-// nor added by the kubelet is refused by name, and so are KeyMkfsOptions and KeyAllowBlock: who may write a pod need not be
-// who may write a StorageClass. The kind of its error is Invalid.
+// nor added by the kubelet is refused by name, and so is a parameter that only a StorageClass may have. The kind of its
+// error is Invalid.
 func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) {
 	size, own := DefaultSize, map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(context)) {
@@ -151,7 +187,7 @@ func ParseEphemeral(context map[string]string) (Parameters, Claim, Size, error) 
 				return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q: %w", key, err)
 			}
 			size = parsed
-		case key == KeyMkfsOptions || key == KeyAllowBlock:
+		case slices.ContainsFunc(parameters(), func(p parameter) bool { return p.key == key && !p.inline }):
 			return Parameters{}, Claim{}, 0, Errorf(Invalid, "attribute %q cannot be given for an inline volume: use a StorageClass", key)
 		case !strings.HasPrefix(key, reserved):
 			own[key] = context[key]

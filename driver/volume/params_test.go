@@ -65,6 +65,35 @@ func TestWhatIsNoParameterIsRefusedByName(t *testing.T) {
 	}
 }
 
+// A parameter that was added to the struct and forgotten where parameters are compared or refused would be one that a retry,
+// ValidateVolumeCapabilities or an inline volume does not see.
+func TestEachFieldOfParametersIsReadComparedAndRefusedInline(t *testing.T) {
+	inline := map[string]bool{"Pool": true} // what the author of a pod may choose
+	values := map[string]string{"Pool": "fast", "MkfsOptions": "-m 1", "AllowBlockAsFilesystem": "true"}
+	for field := range reflect.TypeFor[volume.Parameters]().Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		value, ok := values[field.Name]
+		if !ok {
+			t.Errorf("field %s: give this test a value for it", field.Name)
+			continue
+		}
+		p, _, err := volume.ParseParameters(map[string]string{key: value})
+		if err != nil || reflect.ValueOf(p).FieldByIndex(field.Index).IsZero() {
+			t.Errorf("ParseParameters with %s %q = %+v, %v", key, value, p, err)
+		}
+		if differs, _, _ := (volume.Parameters{}).Differs(p); differs != key {
+			t.Errorf("with another %s, Differs says %q", key, differs)
+		}
+		v := volume.Volume{Size: volume.GiB}
+		if err := v.Fits(volume.Spec{Parameters: p}); !volume.Is(err, volume.Exists) || !strings.Contains(err.Error(), key) {
+			t.Errorf("with another %s, Fits = %v", key, err)
+		}
+		if _, _, _, err := volume.ParseEphemeral(map[string]string{key: value}); inline[field.Name] == (err != nil) || (err != nil && !strings.Contains(err.Error(), "use a StorageClass")) {
+			t.Errorf("ParseEphemeral with %s: %v", key, err)
+		}
+	}
+}
+
 func TestAttributesOfAnInlineVolume(t *testing.T) {
 	context := map[string]string{
 		"csi.storage.k8s.io/ephemeral": "true", "csi.storage.k8s.io/pod.name": "web-0", "csi.storage.k8s.io/pod.namespace": "shop",

@@ -165,6 +165,7 @@ func (v Volume) Fits(spec Spec) error {
 	differs := func(what string, has, asked any) error {
 		return Errorf(Exists, "volume %s exists already with %s %v, not %v", quoted(v.ID), what, has, asked)
 	}
+	key, has, asked := v.Parameters.Differs(spec.Parameters)
 	switch {
 	case v.Damage != "":
 		return v.Intact()
@@ -175,12 +176,8 @@ func (v Volume) Fits(spec Spec) error {
 		return differs("source", sourceText(v.Source), sourceText(spec.Source))
 	case v.FSType != "" && spec.FSType != "" && v.FSType != spec.FSType:
 		return differs("file system", v.FSType, spec.FSType)
-	case v.Parameters.Pool != spec.Parameters.Pool:
-		return differs(fmt.Sprintf("parameter %q", KeyPool), quotedText(v.Parameters.Pool), quotedText(spec.Parameters.Pool))
-	case v.Parameters.MkfsOptions != spec.Parameters.MkfsOptions:
-		return differs(fmt.Sprintf("parameter %q", KeyMkfsOptions), quotedText(v.Parameters.MkfsOptions), quotedText(spec.Parameters.MkfsOptions))
-	case v.Parameters.AllowBlockAsFilesystem != spec.Parameters.AllowBlockAsFilesystem:
-		return differs(fmt.Sprintf("parameter %q", KeyAllowBlock), v.Parameters.AllowBlockAsFilesystem, spec.Parameters.AllowBlockAsFilesystem)
+	case key != "":
+		return differs(fmt.Sprintf("parameter %q", key), has, asked)
 	case v.Ephemeral != spec.Ephemeral:
 		return differs("ephemeral", v.Ephemeral, spec.Ephemeral)
 	case v.BlockBytes != 0 && spec.BlockBytes != 0 && v.BlockBytes != spec.BlockBytes:
