@@ -27,7 +27,7 @@ func (s *Server) mount(ctx context.Context, p pool.Pool, v volume.Volume, m moun
 			return "", false, err
 		}
 	}
-	// A mount(8) may still be at work whose loam was killed. Busy, then, and the retry finds it mounted.
+	// A mkfs may still be at work whose loam was killed. Busy, then, and the retry finds what it made.
 	elsewhere, err := s.free(v)
 	if err == nil && elsewhere.FSType != "" && !v.Mark.HoldsData() {
 		err = volume.Errorf(volume.InUse, "volume %q is marked %s, and has a file system that is %s: end what uses it there", v.ID, v.Mark, elsewhere)

@@ -12,11 +12,9 @@ import (
 )
 
 // Host is the machine that this process runs on. It needs root, a Linux of 5.12 or later, and in the
-// search path blkid, mount, and the tools of the file systems that are used. It is safe for
-// concurrent use.
+// search path blkid and the tools of the file systems that are used. It is safe for concurrent use.
 type Host struct {
 	runner  Runner
-	mounter mount.Interface
 	grower  *mount.ResizeFs
 	trials  trials
 	loops   loopNumbers
@@ -25,11 +23,9 @@ type Host struct {
 
 var _ Machine = (*Host)(nil)
 
-// New returns the machine; its commands go through runner. The mounter is not made by mount.New or its
-// like, which make a temporary directory to see how umount(8) fails: a process that is killed meanwhile
-// leaves it, and nothing here is unmounted by that.
+// New returns the machine; its commands go through runner.
 func New(runner Runner) *Host {
-	return &Host{runner: runner, mounter: &mount.Mounter{}, grower: mount.NewResizeFs(tools{exec.New()}), trials: newTrials(), loops: loopNumbers{taken: map[int]bool{}}, writing: writeProbes{waiting: map[string]bool{}}}
+	return &Host{runner: runner, grower: mount.NewResizeFs(tools{exec.New()}), trials: newTrials(), loops: loopNumbers{taken: map[int]bool{}}, writing: writeProbes{waiting: map[string]bool{}}}
 }
 
 // tools starts the commands of mount-utils where the Runner finds its own, and has the error of one that is not there name it.

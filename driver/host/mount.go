@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,52 +18,7 @@ func isNotExist(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// Mount mounts through mount(8), which knows what each option means to which file system. An option's
-// value may be a secret, so the options are in no error and no log.
-//
-// The kind of its error is InUse where the kernel mounts no second btrfs with the UUID of one that is mounted.
-func (h *Host) Mount(ctx context.Context, device, target string, fsType volume.FSType, options []string) error {
-	if err := h.mounter.MountSensitiveWithoutSystemd(device, target, string(fsType), nil, options); err != nil {
-		if fsType == volume.Btrfs {
-			if twin, mounted := h.mountedTwin(ctx, device); mounted {
-				return volume.Errorf(volume.InUse, "mount btrfs of %q on %q: the file system on %s, mounted at %q, has the same UUID, as a copy and its source have, and this kernel mounts one of them at a time (Linux 6.7 and later mount both): unmount that first",
-					device, target, twin.Source, twin.Mountpoint)
-			}
-		}
-		return volume.Errorf(volume.Internal, "mount %s of %q on %q: %w", fsType, device, target, oneLine(err))
-	}
-	return nil
-}
-
-// mountedTwin returns a mount of another btrfs that has the UUID of the one on the device.
-func (h *Host) mountedTwin(ctx context.Context, device string) (twin *mountinfo.Info, mounted bool) {
-	own, err := h.Probe(ctx, device)
-	if err != nil || own.UUID == "" {
-		return nil, false
-	}
-	entries, err := os.ReadDir(filepath.Join("/sys/fs/btrfs", own.UUID, "devices"))
-	if err != nil {
-		return nil, false
-	}
-	table, err := mountTable()
-	if err != nil {
-		return nil, false
-	}
-	for _, entry := range entries {
-		number, err := readDeviceNumber(filepath.Join("/sys/fs/btrfs", own.UUID, "devices", entry.Name(), "dev"))
-		if err != nil {
-			continue
-		}
-		for _, m := range table {
-			if h.shows(m, number) {
-				return m, true
-			}
-		}
-	}
-	return nil, false
-}
-
-// oneLine makes a message of what mount(8) says over several lines.
+// oneLine makes a message of one that has several lines.
 func oneLine(err error) error { return errors.New(shorten(err.Error())) }
 
 // Bind clones the mount, makes the clone read-only while nobody sees it, and only then puts it in its

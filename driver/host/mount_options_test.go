@@ -26,8 +26,8 @@ var withValue = map[string]string{
 	"metadata_ratio": "metadata_ratio=4", "thread_pool": "thread_pool=2", "max_inline": "max_inline=1k", "rescue": "rescue=usebackuproot",
 }
 
-// What can be given must do what it says to this file system and nothing else, whatever mount(8) and this
-// kernel know of it: with each option that they take, the volume's own device is mounted once, whole, for
+// What can be given must do what it says to this file system and nothing else, whatever this kernel
+// knows of it, and what it does when mount(8) hands it on: with each option that it takes, the volume's own device is mounted once, whole, for
 // writing unless the option is "ro", and no further device or mount is there.
 func TestEachMountOptionThatCanBeGivenConcernsThisMountOnly(t *testing.T) {
 	h := host.New(host.NewRunner())
@@ -47,7 +47,12 @@ func TestEachMountOptionThatCanBeGivenConcernsThisMountOnly(t *testing.T) {
 				continue
 			}
 			loops := loopDevices(t, path)
-			if err := h.Mount(t.Context(), path, target, fsType, []string{option}); err != nil {
+			want := byMount8(t, h, path, target, fsType, []string{option})
+			err := h.Mount(t.Context(), path, target, fsType, []string{option})
+			if (err == nil) != (want != "") {
+				t.Errorf("%s with %s: %v; by mount(8) it is %q", fsType, option, err, want)
+			}
+			if err != nil {
 				continue // this kernel, or this file system as it is, does not take it
 			}
 			taken++
@@ -56,8 +61,8 @@ func TestEachMountOptionThatCanBeGivenConcernsThisMountOnly(t *testing.T) {
 				slices.Contains(strings.Split(info[0].Options, ","), "ro") != (option == "ro") || !sameSharing(t, info[0].Optional) {
 				t.Errorf("%s with %s: %+v, %v", fsType, option, info, err)
 			}
-			if err := h.Unmount(t.Context(), target); err != nil {
-				t.Fatal(err)
+			if got := unmounted(t, h, target); got != want {
+				t.Errorf("%s with %s is mounted as\n%q, by mount(8) as\n%q", fsType, option, got, want)
 			}
 			if now := loopDevices(t, path); !slices.Equal(now, loops) {
 				t.Errorf("%s with %s: the loop devices on files of this test were %q and are %q", fsType, option, loops, now)

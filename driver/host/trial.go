@@ -159,38 +159,18 @@ func (h *Host) tryMount(ctx context.Context, device *os.File, t volume.FSType) (
 	if found.Type != string(t) {
 		return fmt.Errorf("what mkfs makes of them is %s", found.Type), nil
 	}
-	fs, err := unix.Fsopen(string(t), unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("fsopen", err)
-	}
-	defer unix.Close(fs) //nolint:errcheck // then it is unmounted
-	if err := unix.FsconfigSetString(fs, "source", device.Name()); err != nil {
-		return nil, os.NewSyscallError("fsconfig", err)
-	}
+	var asked parameters
 	if t == volume.XFS {
-		if err := unix.FsconfigSetFlag(fs, "nouuid"); err != nil {
-			return nil, os.NewSyscallError("fsconfig", err)
-		}
+		asked.list = []parameter{{name: "nouuid"}}
 	}
-	switch err := unix.FsconfigCreate(fs); {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EBUSY), errors.Is(err, unix.EIO):
-		return nil, os.NewSyscallError("fsconfig", err)
+	fs, err := configured(t, device.Name(), asked)
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EBUSY), errors.Is(err, unix.EIO), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENODEV):
+		return nil, err
 	case err != nil:
-		return fmt.Errorf("this kernel does not mount what mkfs makes of them: %w%s", err, kernelSays(fs)), nil
+		return fmt.Errorf("this kernel does not mount what mkfs makes of them: %w", err), nil
 	}
-	return nil, nil
-}
-
-// kernelSays reads what the kernel has said of a mount, if it did (fsopen(2)).
-func kernelSays(fs int) string {
-	var says strings.Builder
-	for line := make([]byte, 1024); ; {
-		n, err := unix.Read(fs, line)
-		if err != nil || n <= 0 || says.Len() > maxStderrBytes {
-			return says.String()
-		}
-		says.WriteString("; " + shorten(string(line[:n])))
-	}
+	return nil, unix.Close(fs) // then it is unmounted
 }
 
 // logBytes reads the size of the log in what mkfs.xfs says of a file system; 0 where it does not.

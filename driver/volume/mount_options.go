@@ -9,9 +9,9 @@ import (
 // optionForm is what may stand behind the names of mount options: a pattern, and the same in words.
 type optionForm struct{ pattern, words, names string }
 
-// labelled is the form of SELinux contexts. In no other value is a comma or a quotation mark: mount(8) parts
-// options at the commas outside quotation marks, and the file systems do at all of them.
-const labelled = `=(?:[A-Za-z0-9_.:-]{1,256}|"[A-Za-z0-9_.:,-]{1,256}")`
+// labelled is the form of SELinux contexts. In no other value is a comma or a quotation mark: file systems part
+// options at all commas. fsconfig(2) takes 255 bytes.
+const labelled = `=(?:[A-Za-z0-9_.:-]{1,255}|"[A-Za-z0-9_.:,-]{1,255}")`
 
 func flags(names string) optionForm { return optionForm{``, `takes no value`, names} }
 
@@ -93,7 +93,7 @@ func formsFor(t FSType) []optionForm {
 	return mountOptions[t]
 }
 
-// CheckMountOptions says whether the options may be handed to mount(8) for the file system t, or together
+// CheckMountOptions says whether the options may be handed to the kernel for the file system t, or together
 // for some one where t is empty. Each is one option that concerns this file system and nothing else, with a
 // value of its form. None is there with two values or beside its opposite: which of them counts would be a
 // matter of their order and of who reads them. The kind of its error is Invalid. Its message names the

@@ -103,7 +103,10 @@ func TestADeviceThatRefusesWrites(t *testing.T) {
 	if m.Format(t.Context(), device, host.Format{Type: volume.Ext4}) == nil || m.Zero(t.Context(), device) == nil {
 		t.Error("it was written to")
 	}
-	if err := m.Mount(t.Context(), device, target, volume.Ext4, nil); err != nil {
+	if m.Mount(t.Context(), device, target, volume.Ext4, nil) == nil {
+		t.Error("it was mounted for writing")
+	}
+	if err := m.Mount(t.Context(), device, target, volume.Ext4, []string{"ro"}); err != nil {
 		t.Fatal(err)
 	}
 	if table, err := m.Mounts(); err != nil || !table[1].ReadOnly {

@@ -49,7 +49,7 @@ func (m *Machine) Mount(ctx context.Context, device, target string, fsType volum
 			return volume.Errorf(volume.Internal, "mount %s of %q: %w", fsType, device, err)
 		}
 		if found.Type != string(fsType) {
-			return volume.Errorf(volume.Internal, "mount %s of %q on %q: wrong fs type, bad option, bad superblock", fsType, device, target)
+			return volume.Errorf(volume.Internal, "mount %s of %q on %q: there is no such file system on it", fsType, device, target)
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -76,15 +76,21 @@ func (m *Machine) mount(device, target string, fsType volume.FSType, options []s
 		at.Device = host.DeviceNumber{Major: 0, Minor: d.Number.Minor}
 	}
 	at.ReadOnly = at.superRO
+	if at.superRO && !isReadOnly(options) {
+		return volume.Errorf(volume.Internal, "mount %s of %q on %q: the device is read-only, and the file system was to be mounted for writing", fsType, device, target)
+	}
 	if fsType == volume.XFS && !slices.Contains(options, "nouuid") {
 		at.uuid = uuid
 	}
 	if super := m.super(d.Number); super != nil {
 		if super.superRO != at.superRO {
-			return volume.Errorf(volume.Internal, "mount %s of %q on %q: already mounted on %q", fsType, device, target, super.Target)
+			return volume.Errorf(volume.Busy, "mount %s of %q on %q: already mounted on %q", fsType, device, target, super.Target)
+		}
+		if top := m.top(target); top != nil && top.shows == d.Number {
+			return volume.Errorf(volume.Busy, "mount %s of %q on %q: it is mounted there already", fsType, device, target)
 		}
 	} else if m.claims[d.Number] {
-		return volume.Errorf(volume.Internal, "mount %s of %q on %q: device is busy", fsType, device, target)
+		return volume.Errorf(volume.Busy, "mount %s of %q on %q: device is busy", fsType, device, target)
 	}
 	if at.uuid != "" && slices.ContainsFunc(m.mounts, func(o *mounted) bool { return o.uuid == at.uuid && o.shows != at.shows }) {
 		return volume.Errorf(volume.Internal, "mount xfs of %q on %q: a file system with UUID %s is mounted already", device, target, at.uuid)
@@ -109,7 +115,7 @@ func checkOptions(fsType volume.FSType, options []string) error {
 	}
 	for _, option := range options {
 		if t, known := own[option]; known && t != fsType && (t != volume.XFS || option != "norecovery") {
-			return errors.New("wrong fs type, bad option " + option)
+			return errors.New("option " + option + " is of another file system")
 		}
 		if (option == "norecovery" || option == "rescue=nologreplay") && !isReadOnly(options) {
 			return errors.New(option + " requires a read-only mount")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -145,6 +147,22 @@ func (e *env) format(device string, t volume.FSType) {
 func (e *env) mount(device, target string, t volume.FSType, options ...string) {
 	e.Helper()
 	e.ok("Mount", e.m.Mount(e.Context(), device, target, t, options))
+}
+
+// setReadOnly makes a device refuse writes, or no longer.
+func (e *env) setReadOnly(device string, readOnly bool) {
+	e.Helper()
+	if m, ok := e.m.(*Machine); ok {
+		e.ok("SetReadOnly", m.SetReadOnly(device, readOnly))
+		return
+	}
+	f, err := os.Open(device)
+	e.ok("open", err)
+	value := 0
+	if readOnly {
+		value = 1
+	}
+	e.ok("set the device read-only or writable", errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, value), f.Close()))
 }
 
 func (e *env) unmount(target string) {

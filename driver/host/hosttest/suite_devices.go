@@ -60,7 +60,7 @@ var claimTests = []suiteTest{
 		e.format(device, volume.Ext4)
 		release, err := e.m.Claim(device)
 		e.ok("Claim", err)
-		e.fails("Mount of a claimed device", e.m.Mount(e.Context(), device, target, volume.Ext4, nil))
+		e.is("Mount of a claimed device", e.m.Mount(e.Context(), device, target, volume.Ext4, nil), volume.Busy)
 		e.none()
 		release()
 		e.mount(device, target, volume.Ext4)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -62,6 +63,24 @@ var mountTests = []suiteTest{
 			}
 		}
 	}},
+	{"is read-only on a device that is, if that is asked, and else fails", func(e *env) {
+		for _, t := range volume.FSTypes() {
+			device, target := e.device(least), e.dir(string(t))
+			e.format(device, t)
+			e.setReadOnly(device, true)
+			err := e.m.Mount(e.Context(), device, target, t, nil)
+			if e.is("Mount for writing", err, volume.Internal); !strings.Contains(err.Error(), "the device is read-only") {
+				e.Errorf("%s: %v", t, err)
+			}
+			e.none()
+			e.mount(device, target, t, "ro")
+			if m := e.one(target); !m.ReadOnly {
+				e.Errorf("%s is in the table as %+v", t, m)
+			}
+			e.unmount(target)
+			e.setReadOnly(device, false)
+		}
+	}},
 	{"fails and mounts nothing where it cannot be", func(e *env) {
 		device, blank, target := e.device(small), e.device(small), e.dir("target")
 		e.format(device, volume.Ext4)
@@ -80,7 +99,9 @@ var mountTests = []suiteTest{
 		device, a, b := e.device(small), e.dir("a"), e.dir("b")
 		e.format(device, volume.Ext4)
 		e.mount(device, a, volume.Ext4)
-		e.fails("read-only beside writable", e.m.Mount(e.Context(), device, b, volume.Ext4, []string{"ro"}))
+		e.is("read-only beside writable", e.m.Mount(e.Context(), device, b, volume.Ext4, []string{"ro"}), volume.Busy)
+		e.is("at one place", e.m.Mount(e.Context(), device, a, volume.Ext4, nil), volume.Busy)
+		e.one(a)
 		e.mount(device, b, volume.Ext4)
 		if e.one(a).Device != e.one(b).Device {
 			e.Errorf("mounted: %v", e.mounts())
