@@ -28,8 +28,9 @@ type bench struct {
 	node       csi.NodeClient
 	pool       *loop.Pool
 
-	dir  string // everything is below it
-	bare string // where the bare commands work, on the same file system as the pool
+	dir    string // everything is below it
+	bare   string // where the bare commands work, on the same file system as the pool
+	device string // that the file system is on
 
 	undo []func() error
 }
@@ -92,6 +93,7 @@ func (b *bench) fileSystem() error {
 	if err != nil {
 		return err
 	}
+	b.device = device
 	b.later(func() error { _, err := command("losetup", "--detach", device); return err })
 	if _, err := command("mount", device, mountPoint); err != nil {
 		return err

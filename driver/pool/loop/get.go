@@ -74,6 +74,11 @@ func (p *Pool) readHere(id volume.ID) (volume.Volume, host.FileID, error) {
 		return volume.Volume{}, host.FileID{}, p.missing(id)
 	}
 	parts := p.partsOf(id)
+	if errors.Is(parts.recordErr, fs.ErrNotExist) { // as of each name that is new
+		if there, err := exists(p.volumeDir(id.Name)); err == nil && !there {
+			return volume.Volume{}, host.FileID{}, p.missing(id)
+		}
+	}
 	if parts.err() != nil { // looked at once more: it may have come or gone between two looks
 		parts = p.partsOf(id)
 	}
