@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/host/hosttest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -147,5 +149,35 @@ func TestAFileSystemIsNotMountedTwiceAtOnePlace(t *testing.T) {
 	}
 	if got := unmounted(t, h, target); got != "" {
 		t.Errorf("still mounted: %s", got)
+	}
+}
+
+// The number of a mapped device is another one after the next start of the machine.
+func TestTheMountTableNamesAMappedDevice(t *testing.T) {
+	hosttest.NeedsRoot(t)
+	if out, err := exec.Command("dmsetup", "version").CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: this machine has no device-mapper: %v %s", err, out)
+	}
+	t.Setenv("DM_DISABLE_UDEV", "1")
+	h, below, target, name := host.New(host.NewRunner()), device(t, 64*volume.MiB), t.TempDir(), "loam-test-mount"
+	command(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 %d linear %s 0", 64*volume.MiB/512, below))
+	t.Cleanup(func() { command(t, "dmsetup", "remove", "--retry", name) })
+	mapped, err := h.MappedDevices()
+	if err != nil || mapped[name].Device == "" {
+		t.Fatal(mapped, err)
+	}
+	path := mapped[name].Device
+	if err := h.Format(t.Context(), path, host.Format{Type: volume.Ext4}); err != nil {
+		t.Fatal(err)
+	}
+	want := byMount8(t, h, path, target, volume.Ext4, nil)
+	if !strings.Contains(want, "/dev/mapper/"+name) {
+		t.Errorf("mount(8) shows %q", want)
+	}
+	if err := h.Mount(t.Context(), path, target, volume.Ext4, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := unmounted(t, h, target); got != want {
+		t.Errorf("it is mounted as %q, by mount(8) as %q", got, want)
 	}
 }
