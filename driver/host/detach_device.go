@@ -32,7 +32,7 @@ func (h *Host) DetachDevice(ctx context.Context, d BlockDevice, owner string) er
 	if elsewhere.FSType != "" {
 		return failed("detach", node, clearNamed(node, d, false))
 	}
-	err = again(ctx, func() error { return clearNamed(node, d, true) }, unix.EBUSY)
+	err = again(ctx, loopPatience, func() error { return clearNamed(node, d, true) }, unix.EBUSY)
 	for until := time.Now().Add(loopPatience); err == nil && isStill(d); time.Sleep(loopPause) { // who looks at it has it open for a moment
 		if time.Now().After(until) {
 			err = unix.EBUSY

@@ -80,7 +80,7 @@ func (h *Host) Claim(device string) (release func(), err error) {
 // closed. udev takes it too while it looks at a new device, so it is waited for a little. The kind of its
 // error is Busy.
 func lockDevice(ctx context.Context, f *os.File) error {
-	err := again(ctx, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }, unix.EWOULDBLOCK)
+	err := again(ctx, loopPatience, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }, unix.EWOULDBLOCK)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return volume.Errorf(volume.Busy, "device %q is locked by another process, which may be a mkfs that still runs: try again when that has ended", f.Name())
 	}

@@ -27,7 +27,7 @@ func (h *Host) openExclusive(device string, mode int) (*os.File, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), exclusivePatience)
 	defer cancel()
-	err = again(ctx, func() error {
+	err = again(ctx, loopPatience, func() error {
 		f, err = os.OpenFile(device, mode|unix.O_EXCL, 0)
 		return err
 	}, unix.EBUSY)

@@ -26,10 +26,11 @@ func CheckLoopBlocks(size volume.Size) error {
 }
 
 // How long AttachLoop and DetachLoop try again. Another process gets between the two calls that find
-// and take a free device, and udev opens each new device for a look.
+// and take a free device, many times over where many do, and udev opens each new device for a look.
 const (
-	loopPatience = 5 * time.Second
-	loopPause    = time.Millisecond
+	attachPatience = 30 * time.Second
+	loopPatience   = 5 * time.Second
+	loopPause      = time.Millisecond
 )
 
 // AttachLoop makes a loop device of a file, with direct I/O where the file system has it, and returns
@@ -58,7 +59,7 @@ func (h *Host) AttachLoop(ctx context.Context, file string, readOnly bool, block
 		return "", err
 	}
 	bound, refused := boundNodes(table), map[int]bool{}
-	err = again(ctx, func() error {
+	err = again(ctx, attachPatience, func() error {
 		number, release, err := h.loops.take(func(number int) bool {
 			return refused[number] || len(bound[DeviceNumber{Major: loopMajor, Minor: uint32(number)}]) > 0
 		})

@@ -73,7 +73,7 @@ func (h *Host) DetachLoop(ctx context.Context, device string, file FileID, owner
 		return err
 	}
 	if elsewhere.Who == "" {
-		err = again(ctx, func() error { return clearLoop(device, file) }, unix.EBUSY)
+		err = again(ctx, loopPatience, func() error { return clearLoop(device, file) }, unix.EBUSY)
 	} else {
 		err = unix.EBUSY
 	}
@@ -92,7 +92,7 @@ func (h *Host) DetachLoop(ctx context.Context, device string, file FileID, owner
 // waitUntilFree waits until the kernel has let go of the file of a device that is going: it does when the last copy of what clearLoop had
 // open is closed, which a process that was just being started may have. Until then the file's file system is busy.
 func waitUntilFree(ctx context.Context, device string, file FileID) {
-	_ = again(ctx, func() error { // should it last, nobody can use the device all the same
+	_ = again(ctx, loopPatience, func() error { // should it last, nobody can use the device all the same
 		if unix.Access(filepath.Join(loopFolder, filepath.Base(device), "loop"), unix.F_OK) != nil {
 			return nil
 		}
@@ -173,8 +173,8 @@ func (h *Host) GrowLoop(device string, file FileID) error {
 }
 
 // again calls do while it fails with one of the given errors and patience lasts.
-func again(ctx context.Context, do func() error, with ...error) error {
-	ctx, cancel := context.WithTimeout(ctx, loopPatience)
+func again(ctx context.Context, patience time.Duration, do func() error, with ...error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for pause := loopPause; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := do()

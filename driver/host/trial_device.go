@@ -27,7 +27,7 @@ func newTrialDevice(ctx context.Context, size, blockBytes volume.Size) (*os.File
 		return nil, err
 	}
 	var device *os.File
-	err = again(ctx, func() error {
+	err = again(ctx, loopPatience, func() error {
 		device, err = openFreeLoop(os.O_RDWR)
 		if err != nil {
 			return err
