@@ -80,7 +80,7 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 	server, err := driver.New(driver.Config{
 		Endpoint: endpointOf(o.endpoint, defaultEndpoint), Version: version(),
 		Controller: nodes, Group: nodes, Forwards: true, HTTPAddress: o.http,
-		Nodes: func() int { return len(nodes.Connected()) },
+		Nodes: nodes.Count,
 	})
 	if err != nil {
 		return errors.Join(err, tcp.Close())

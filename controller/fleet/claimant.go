@@ -25,13 +25,14 @@ func (f *Fleet) claimant(ctx context.Context, name string, req *csi.CreateVolume
 	if err != nil {
 		return nil, err
 	}
-	members := f.members()
-	i, connected := find(members, asked)
-	if connected && members[i].contents.holds(aVolume(name)) {
-		return members[i], f.hidden(ctx, members[i], name)
+	holders := f.names.holders(aVolume(name))
+	there, away := f.node(asked)
+	if away == nil && there.contents.holds(aVolume(name)) {
+		return there, f.hidden(ctx, there, name)
 	}
-	for _, n := range members {
-		if !n.contents.holds(aVolume(name)) || f.ignored(n.name) {
+	for _, c := range holders {
+		n, err := f.node(c.node)
+		if err != nil || n.contents != c || f.ignored(n.name) {
 			continue
 		}
 		if asked == "" { // it says itself that its volume is not where it is asked for
@@ -40,10 +41,10 @@ func (f *Fleet) claimant(ctx context.Context, name string, req *csi.CreateVolume
 		if err := mayHave(n, name, asked, req); err != nil {
 			return nil, err
 		}
-		if connected {
-			holds, err := f.says(ctx, members[i], n, name, req)
+		if away == nil {
+			holds, err := f.says(ctx, there, n, name, req)
 			if holds || err != nil {
-				return members[i], err
+				return there, err
 			}
 		} else if err := f.stayedAway([]string{asked}); err != nil {
 			return nil, err

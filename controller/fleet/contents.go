@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -21,7 +22,11 @@ func aSnapshot(name string) thing { return thing{snapshot: true, name: name} }
 // contents is what is known to be on a node: what it said, and what calls through here have changed since. It
 // outlives a connection. It may be out of date, so it is only ever a reason to ask that node before others.
 type contents struct {
+	node  string
+	names *names // finds this by what it holds
+
 	mu          sync.Mutex
+	forgotten   bool             // what it holds is in names no more
 	has         map[thing]string // the pool that it is in
 	making      map[string]bool  // volumes that the node was at work on when it said what it has
 	unreadable  map[string]string
@@ -38,17 +43,25 @@ type listing struct {
 	changed map[thing]string
 }
 
-func newContents() *contents {
-	return &contents{has: map[thing]string{}, making: map[string]bool{}, listings: map[*listing]bool{}}
+func newContents(node string, x *names) *contents {
+	return &contents{node: node, names: x, has: map[thing]string{}, making: map[string]bool{}, listings: map[*listing]bool{}}
 }
 
 // note says that a thing is in a pool of the node from now on; in none where that is empty.
 func (c *contents) note(t thing, pool string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before := c.holdsNow(t)
 	set(c.has, t, pool)
 	if !t.snapshot {
 		delete(c.making, t.name)
+	}
+	switch after := c.holdsNow(t); {
+	case c.forgotten || before == after:
+	case after:
+		c.names.change(c, []thing{t}, nil)
+	default:
+		c.names.change(c, nil, []thing{t})
 	}
 	for l := range c.listings {
 		l.changed[t] = pool
@@ -67,7 +80,36 @@ func set(all map[thing]string, t thing, pool string) {
 func (c *contents) holds(t thing) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.has[t] != "" || (!t.snapshot && c.making[t.name])
+	return c.holdsNow(t)
+}
+
+func (c *contents) holdsNow(t thing) bool { return c.has[t] != "" || (!t.snapshot && c.making[t.name]) }
+
+// all returns all that it holds, each once. The caller holds mu.
+func (c *contents) all() iter.Seq[thing] {
+	return func(yield func(thing) bool) {
+		for t := range c.has {
+			if !yield(t) {
+				return
+			}
+		}
+		for name := range c.making {
+			if t := aVolume(name); c.has[t] == "" && !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// forget takes all that it holds out of names, for good.
+func (c *contents) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.forgotten {
+		c.names.change(c, nil, slices.Collect(c.all()))
+		c.names.unreadable(c, false)
+	}
+	c.forgotten = true
 }
 
 // hidden returns the pool that the thing is known to be in, and why that cannot be read; empty where it can, or the thing is in
@@ -123,7 +165,9 @@ func (c *contents) replace(l *listing, said told) (lost, back []string, err erro
 	c.taken = l.number
 	for t, pool := range l.changed {
 		set(said.has, t, pool)
-		delete(said.making, t.name)
+		if !t.snapshot {
+			delete(said.making, t.name)
+		}
 	}
 	for pool := range said.unreadable {
 		if c.unreadable[pool] == "" {
@@ -135,11 +179,32 @@ func (c *contents) replace(l *listing, said told) (lost, back []string, err erro
 			back = append(back, pool)
 		}
 	}
-	c.has, c.making = maps.Clone(said.has), said.making // a clone is as small as can be
-	c.unreadable, c.defaultPool = said.unreadable, said.defaultPool
+	c.takeOver(said)
 	slices.Sort(lost)
 	slices.Sort(back)
 	return lost, back, nil
+}
+
+// takeOver has what the node has said in the place of what was known. The caller holds mu.
+func (c *contents) takeOver(said told) {
+	now := &contents{has: maps.Clone(said.has), making: said.making} // a clone is as small as can be
+	var came, went []thing
+	for t := range now.all() {
+		if !c.holdsNow(t) {
+			came = append(came, t)
+		}
+	}
+	for t := range c.all() {
+		if !now.holdsNow(t) {
+			went = append(went, t)
+		}
+	}
+	c.has, c.making = now.has, now.making
+	c.unreadable, c.defaultPool = said.unreadable, said.defaultPool
+	if !c.forgotten {
+		c.names.change(c, came, went)
+		c.names.unreadable(c, len(c.unreadable) > 0)
+	}
 }
 
 func (c *contents) abandon(l *listing) {

@@ -8,15 +8,16 @@ import (
 
 // A node may say what it had before a call changed it, after that call has ended.
 func TestWhatChangesWhileANodeIsAskedIsNotForgotten(t *testing.T) {
-	c := newContents()
+	c := newContents("a", newNames())
 	c.note(aVolume("stays"), "fast")
 	c.note(aVolume("goes"), "fast")
 	asked := c.begin()
 	c.note(aVolume("new"), "fast")
 	c.note(aVolume("goes"), "")
 	c.note(aSnapshot("new"), "fast")
+	c.note(aSnapshot("others"), "")
 	c.replace(asked, told{has: map[thing]string{aVolume("stays"): "fast", aVolume("goes"): "fast"}, making: map[string]bool{"new": true, "others": true}})
-	for _, holds := range []thing{aVolume("stays"), aVolume("new"), aSnapshot("new"), aVolume("others")} {
+	for _, holds := range []thing{aVolume("stays"), aVolume("new"), aSnapshot("new"), aVolume("others")} { // a volume is none the less made for a snapshot of its name that goes
 		if !c.holds(holds) {
 			t.Errorf("%v is not known", holds)
 		}

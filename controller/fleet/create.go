@@ -167,15 +167,14 @@ func (f *Fleet) tried(ctx context.Context, name string) (*node, error) {
 // heldAway says that a node which has left had the volume. The kind of its error is Unavailable. What was on one that
 // the cluster has no more is forgotten.
 func (f *Fleet) heldAway(ctx context.Context, name string) error {
-	f.mu.Lock()
-	var on []string
-	for node, c := range f.away {
-		if c.holds(aVolume(name)) && !f.ignored(node) {
-			on = append(on, node)
+	for _, c := range f.names.holders(aVolume(name)) {
+		node := c.node
+		f.mu.Lock()
+		away := f.away[node] == c
+		f.mu.Unlock()
+		if !away || f.ignored(node) {
+			continue
 		}
-	}
-	f.mu.Unlock()
-	for _, node := range on {
 		if !f.gone(ctx, node) {
 			return volume.Errorf(volume.Unavailable, "volume %q is on node %q, which has left: start loam node there, or remove the node from the cluster; if it is not to be believed, start the controllers with --ignore-node %s", name, node, node)
 		}

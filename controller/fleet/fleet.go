@@ -6,6 +6,7 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -59,11 +60,16 @@ type Fleet struct {
 	config  Config
 	started time.Time
 	slots   chan struct{} // taken while a node lists what it has
-	placing sync.Mutex    // held from comparing rooms to setting one aside
 	asking  sync.Mutex    // held while nodes are asked for their room
 
+	refreshing chan struct{} // taken while a node is asked for its room that nobody waits for
+	capacities *capacities   // of the nodes that are connected
+	hearing    *hearing      // which of them have said what they have
+	names      *names        // that nodes have, also those that have left
+
 	mu        sync.Mutex
-	nodes     []*node              // that are connected, in the order of their names; replaced and never changed
+	nodes     map[string]*node     // that are connected
+	sorted    []*node              // the same in the order of their names, or nil; replaced and never changed
 	away      map[string]*contents // of the nodes that have left
 	held      map[string]bool      // what calls are making now
 	undecided map[string]attempt   // by the name of a volume
@@ -82,7 +88,8 @@ func New(c Config) *Fleet {
 			*d.set = d.usual
 		}
 	}
-	return &Fleet{config: c, started: time.Now(), slots: make(chan struct{}, maxListing),
+	return &Fleet{config: c, started: time.Now(), slots: make(chan struct{}, maxListing), refreshing: make(chan struct{}, maxRefreshing),
+		capacities: newCapacities(), hearing: newHearing(), names: newNames(), nodes: map[string]*node{},
 		away: map[string]*contents{}, held: map[string]bool{}, undecided: map[string]attempt{}}
 }
 
@@ -92,20 +99,18 @@ func New(c Config) *Fleet {
 func (f *Fleet) Connect(name string, conn grpc.ClientConnInterface) (gone func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, connected := find(f.nodes, name)
-	c := f.away[name]
+	before, c := f.nodes[name], f.away[name]
 	switch {
-	case connected:
-		c = f.nodes[i].contents
+	case before != nil:
+		c = before.contents
+		f.leave(before)
 	case c == nil:
-		c = newContents()
+		c = newContents(name, f.names)
 	}
-	n := newNode(name, conn, c, f.slots)
-	after := i
-	if connected {
-		after++
-	}
-	f.nodes = slices.Concat(f.nodes[:i], []*node{n}, f.nodes[after:])
+	n := newNode(name, conn, c, f)
+	f.nodes[name], f.sorted = n, nil
+	f.capacities.add(n)
+	f.hearing.add(n)
 	delete(f.away, name)
 	n.startListing()
 	return func() {
@@ -119,13 +124,20 @@ func (f *Fleet) Connect(name string, conn grpc.ClientConnInterface) (gone func()
 func (f *Fleet) remove(n *node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, connected := find(f.nodes, n.name)
-	if !connected || f.nodes[i] != n {
+	if f.nodes[n.name] != n {
 		return
 	}
-	f.nodes = slices.Concat(f.nodes[:i], f.nodes[i+1:])
+	f.leave(n)
 	n.contents.leftAt(time.Now())
 	f.away[n.name] = n.contents
+}
+
+// leave forgets all of a node but what is on it. The caller holds mu.
+func (f *Fleet) leave(n *node) {
+	delete(f.nodes, n.name)
+	f.sorted = nil
+	f.capacities.remove(n)
+	f.hearing.remove(n)
 }
 
 // Connected returns the names of the nodes that are connected, sorted.
@@ -138,20 +150,33 @@ func (f *Fleet) Connected() []string {
 	return names
 }
 
-// members returns the nodes that are connected, in the order of their names. It is not to be changed.
+// Count returns how many nodes are connected.
+func (f *Fleet) Count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.nodes)
+}
+
+// members returns the nodes that are connected, in the order of their names. It is not to be changed. Whatever is asked for one
+// volume does without: it takes longer the more nodes there are.
 func (f *Fleet) members() []*node {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.nodes
+	if f.sorted == nil {
+		f.sorted = slices.SortedFunc(maps.Values(f.nodes), func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	}
+	return f.sorted
 }
 
 // node returns a node by its name. The kind of its error is Unavailable where it is not connected.
 func (f *Fleet) node(name string) (*node, error) {
-	all := f.members()
-	if i, connected := find(all, name); connected {
-		return all[i], nil
+	f.mu.Lock()
+	n := f.nodes[name]
+	f.mu.Unlock()
+	if n == nil {
+		return nil, volume.Errorf(volume.Unavailable, "node %q is not connected: its loam node is not running, or cannot reach this controller", name)
 	}
-	return nil, volume.Errorf(volume.Unavailable, "node %q is not connected: its loam node is not running, or cannot reach this controller", name)
+	return n, nil
 }
 
 // current returns the same node with the connection that counts now: a node replaces its own from time to time.
@@ -169,9 +194,4 @@ func (f *Fleet) gone(ctx context.Context, name string) bool {
 	}
 	exists, err := f.config.Cluster.HasNode(ctx, name)
 	return err == nil && !exists
-}
-
-// find returns where in all, which are sorted, the node of a name is or would be.
-func find(all []*node, name string) (int, bool) {
-	return slices.BinarySearchFunc(all, name, func(n *node, name string) int { return strings.Compare(n.name, name) })
 }

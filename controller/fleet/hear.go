@@ -10,13 +10,10 @@ import (
 // found. One that does not say in time is left out.
 func (f *Fleet) hear(ctx context.Context) {
 	since := f.asked()
-	var behind []*node
-	for _, n := range f.members() {
-		if !n.hasHeard(since) {
-			behind = append(behind, n)
-		}
+	for _, n := range f.hearing.deafUntil(time.Now()) {
+		n.isDeaf() // which asks it again
 	}
-	each(behind, func(n *node) { f.hearFrom(ctx, n, since) })
+	each(f.hearing.behind(since), func(n *node) { f.hearFrom(ctx, n, since) })
 	f.sweep()
 }
 
@@ -58,6 +55,9 @@ func (f *Fleet) sweep() {
 func (f *Fleet) forget(node string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if c := f.away[node]; c != nil {
+		c.forget()
+	}
 	delete(f.away, node)
 }
 

@@ -71,7 +71,7 @@ func unreadablePools(n int) (pools []*inventory.Pool) {
 
 // What was in a pool that cannot be read any more is still in it, but for what calls have changed since.
 func TestWhatIsInAPoolThatCannotBeReadStaysKnown(t *testing.T) {
-	c := newContents()
+	c := newContents("a", newNames())
 	c.note(aVolume("stays"), "slow")
 	c.note(aVolume("goes"), "slow")
 	c.note(aVolume("elsewhere"), "fast")
@@ -100,7 +100,7 @@ func TestWhatIsInAPoolThatCannotBeReadStaysKnown(t *testing.T) {
 
 // A node that somebody has taken over could have names kept for ever, some more with each answer, as those of a pool that it cannot read.
 func TestNamesOfPoolsThatCannotBeReadDoNotGrowWithoutEnd(t *testing.T) {
-	c := newContents()
+	c := newContents("a", newNames())
 	said := func(name func(int) string, names int) told {
 		t := newTold()
 		t.unreadable["slow"] = "away"
@@ -124,7 +124,7 @@ func TestNamesOfPoolsThatCannotBeReadDoNotGrowWithoutEnd(t *testing.T) {
 
 // The connection of a node is replaced while it is asked over it, and the answer comes after that to the same question over the new one.
 func TestAnswerToAnEarlierQuestionDoesNotReplaceALaterOne(t *testing.T) {
-	c := newContents()
+	c := newContents("a", newNames())
 	earlier, later := c.begin(), c.begin()
 	now := newTold()
 	now.has[aVolume("v")] = "fast"

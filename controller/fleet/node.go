@@ -23,26 +23,26 @@ type node struct {
 	left       context.Context // ends with the connection
 	leave      context.CancelFunc
 	contents   *contents
+	capacities *capacities // of all nodes
+	hearing    *hearing
 	slots      chan struct{}
 	listed     atomic.Int64 // entries of the list that was last begun
 
-	mu       sync.Mutex
-	heard    time.Time     // when it was asked for what it last said of its contents; zero: it has not yet
-	listing  chan struct{} // closed when it has been asked; nil while it is not
-	asked    time.Time     // when that was last decided
-	began    time.Time     // when it began to answer; zero while it does not
-	deaf     bool          // it did not say, or not in time: nobody waits for it until it has
-	free     map[string]capacity
-	promised map[string]int64 // bytes of volumes being made, by the pool asked for
-	tardy    bool             // it did not say how much room it has in time: it is asked, and nobody waits for the answer
-	aside    bool             // it is being asked so
+	mu      sync.Mutex
+	heard   time.Time     // when it was asked for what it last said of its contents; zero: it has not yet
+	listing chan struct{} // closed when it has been asked; nil while it is not
+	asked   time.Time     // when that was last decided
+	began   time.Time     // when it began to answer; zero while it does not
+	deaf    bool          // it did not say, or not in time: nobody waits for it until it has
+	tardy   bool          // it did not say how much room it has in time: it is asked, and nobody waits for the answer
+	aside   bool          // it is being asked so
 }
 
-func newNode(name string, conn grpc.ClientConnInterface, c *contents, slots chan struct{}) *node {
+func newNode(name string, conn grpc.ClientConnInterface, c *contents, f *Fleet) *node {
 	calls := caller{conn, name}
 	n := &node{
 		name: name, controller: csi.NewControllerClient(calls), group: csi.NewGroupControllerClient(calls), inventory: inventory.NewInventoryClient(calls),
-		contents: c, slots: slots, free: map[string]capacity{}, promised: map[string]int64{},
+		contents: c, capacities: f.capacities, hearing: f.hearing, slots: f.slots,
 	}
 	n.left, n.leave = context.WithCancel(context.Background())
 	return n
@@ -110,6 +110,7 @@ func (n *node) setDeaf(deaf bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.deaf = deaf
+	n.hearing.note(n)
 }
 
 // startListing has the node asked what it has, and returns what is closed when it has been. One question is asked at
@@ -167,6 +168,7 @@ func (n *node) list() {
 	if n.deaf = err != nil; err == nil {
 		n.heard = asked
 	}
+	n.hearing.note(n)
 	close(n.listing)
 	n.listing, n.began = nil, time.Time{}
 }

@@ -16,43 +16,45 @@ type choice struct {
 	fleet     *Fleet
 	kind      kind
 	bytes     int64
-	preferred []*node // tried first, in this order
-	others    []*node // then those with room, that with the most first
-	ranked    bool
-	unfit     int     // how many were tried that said they have no room
-	lacking   []*node // have no such pool
-	asked     string  // what the topology asked for, for an error
+	preferred []*node         // tried first, in this order
+	others    []*node         // then those with room, that with the most first; nil: all
+	skip      map[string]bool // by name: what others has and is not to be tried, or has been
+	asking    bool            // the others have been asked how much room they have
+	unfit     int             // how many were tried that said they have no room
+	lacking   []*node         // have no such pool
+	asked     string          // what the topology asked for, for an error
 }
 
 // choose reads the topology. The kind of its error is Unavailable where a node that is asked for may only
 // not have connected yet, or where none is connected, and Full where none that is asked for is there.
 func (f *Fleet) choose(req *csi.CreateVolumeRequest) (*choice, error) {
-	all := f.members()
-	if len(all) == 0 {
+	if f.Count() == 0 {
 		return nil, volume.Errorf(volume.Unavailable, "no node is connected: none of the cluster's loam nodes runs, or none can reach this controller")
 	}
-	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: least(req.GetCapacityRange())}
+	c := &choice{fleet: f, kind: kindOf(req.GetParameters(), req.GetVolumeCapabilities()), bytes: least(req.GetCapacityRange()), skip: map[string]bool{}}
 	topology := req.GetAccessibilityRequirements()
-	requisite := named{found: all}
+	var requisite named
 	if len(topology.GetRequisite()) > 0 {
-		requisite = nodesOf(all, topology.GetRequisite())
+		requisite = f.nodesOf(topology.GetRequisite())
 	}
-	preferred := nodesOf(all, topology.GetPreferred())
+	preferred := f.nodesOf(topology.GetPreferred())
 	if err := f.settled(topology, slices.Concat(requisite.missing, preferred.missing)); err != nil {
 		return nil, err
 	}
 	if first := topology.GetPreferred(); f.config.FirstOnly && len(first) > 0 {
-		chosen := nodesOf(all, first[:1])
+		chosen := f.nodesOf(first[:1])
 		if err := f.stayedAway(chosen.missing); err != nil {
 			return nil, err
 		}
-		c.preferred, c.asked = chosen.found, strings.Join(chosen.missing, "")
+		c.preferred, c.others, c.asked = chosen.found, []*node{}, strings.Join(chosen.missing, "")
 	} else {
 		c.preferred = slices.DeleteFunc(preferred.found, func(n *node) bool { return !requisite.has(n) })
-		c.others = slices.DeleteFunc(slices.Clone(requisite.found), func(n *node) bool { return preferred.in[n] })
-		c.asked = strings.Join(requisite.missing, ", ")
+		c.others, c.asked = requisite.found, strings.Join(requisite.missing, ", ")
+		for n := range preferred.in {
+			c.skip[n.name] = true
+		}
 	}
-	if len(c.preferred)+len(c.others) == 0 {
+	if len(c.preferred) == 0 && c.others != nil && len(c.others) == 0 {
 		return nil, c.nowhere()
 	}
 	return c, nil
@@ -107,7 +109,7 @@ func (f *Fleet) wasHere(name string, t time.Time) bool {
 
 // named is the nodes that topologies name, each once and in their order.
 type named struct {
-	found   []*node
+	found   []*node  // nil where there are no topologies
 	missing []string // those that are not connected
 	in      map[*node]bool
 }
@@ -115,16 +117,16 @@ type named struct {
 // has reports whether a node is among those found; where nothing was named, all are.
 func (d named) has(n *node) bool { return d.in == nil || d.in[n] }
 
-func nodesOf(all []*node, topologies []*csi.Topology) named {
-	d := named{in: map[*node]bool{}}
+func (f *Fleet) nodesOf(topologies []*csi.Topology) named {
+	d := named{found: []*node{}, in: map[*node]bool{}}
 	for _, t := range topologies {
 		name := nodeOf(t)
-		i, connected := find(all, name)
+		n, err := f.node(name)
 		switch {
-		case !connected && name != "":
+		case err != nil && name != "":
 			d.missing = append(d.missing, name)
-		case connected && !d.in[all[i]]:
-			d.found, d.in[all[i]] = append(d.found, all[i]), true
+		case err == nil && !d.in[n]:
+			d.found, d.in[n] = append(d.found, n), true
 		}
 	}
 	return d
@@ -153,6 +155,11 @@ func (c *choice) nowhere() error {
 	return volume.Errorf(volume.Full, "no node lies in the topology asked for: loam knows {%s: <node>}", volume.TopologyKey)
 }
 
+// tries reports whether a node is one of those that may be tried.
+func (c *choice) tries(n *node) bool {
+	return slices.Contains(c.preferred, n) || (c.others == nil || slices.Contains(c.others, n)) && !c.skip[n.name]
+}
+
 // maxUnfit is how many nodes are tried that said they have no room: to have them say why, and because what they said is
 // some seconds old.
 const maxUnfit = 3
@@ -160,44 +167,39 @@ const maxUnfit = 3
 // next returns the node to try next, nil at the end, with the room for the volume set aside until done is
 // called with whether the volume was made.
 func (c *choice) next(ctx context.Context) (n *node, done func(made bool)) {
+	capacities := c.fleet.capacities
 	for len(c.preferred) > 0 {
-		n, c.preferred = c.preferred[0], c.preferred[1:]
-		if c.fleet.ask(ctx, []*node{n}, c.kind); n.room(c.kind).lacks {
+		n, c.preferred = c.fleet.current(c.preferred[0]), c.preferred[1:]
+		if c.fleet.ask(ctx, []*node{n}, c.kind); capacities.room(n, c.kind).lacks {
 			c.lacking = append(c.lacking, n)
 			continue
 		}
-		return n, n.setAside(c.kind, c.bytes)
+		return n, capacities.reserve(n, c.kind, c.bytes)
 	}
-	if !c.ranked {
+	if !c.asking {
 		c.fleet.ask(ctx, c.others, c.kind)
-		c.ranked = true
-	}
-	c.fleet.placing.Lock() // two creates at once must not both see the same room
-	defer c.fleet.placing.Unlock()
-	best, most := -1, capacity{}
-	for i, n := range c.others {
-		if room := n.room(c.kind); !room.lacks && (best < 0 || room.before(most, c.bytes)) {
-			best, most = i, room
+		c.fleet.refresh(c.kind)
+		c.asking = true
+		for i, n := range c.others {
+			c.others[i] = c.fleet.current(n) // it may have connected anew while it was asked
 		}
 	}
-	if best < 0 {
-		c.lacking = append(c.lacking, c.others...)
-		c.others = nil
+	n, fits, lacks, done := capacities.take(c.kind, c.bytes, c.others, c.skip, c.unfit < maxUnfit)
+	if lacks != nil {
+		c.lacking = append(c.lacking, lacks)
+	}
+	if n == nil {
 		return nil, nil
 	}
-	if !most.fits(c.bytes) {
-		if c.unfit++; c.unfit > maxUnfit {
-			return nil, nil
-		}
+	if !fits {
+		c.unfit++
 	}
-	n = c.others[best]
-	c.others = slices.Delete(c.others, best, best+1)
-	return n, n.setAside(c.kind, c.bytes)
+	c.skip[n.name] = true
+	return n, done
 }
 
 // poolElsewhere reports whether a node outside of the topology has a pool for such volumes.
 func (c *choice) poolElsewhere(ctx context.Context) bool {
-	all := c.fleet.members()
-	c.fleet.ask(ctx, all, c.kind)
-	return slices.ContainsFunc(all, func(n *node) bool { room := n.room(c.kind); return !room.lacks && !room.silent })
+	c.fleet.ask(ctx, nil, c.kind)
+	return c.fleet.capacities.anyHas(c.kind)
 }

@@ -41,7 +41,11 @@ func (f *Fleet) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotReque
 // snapshotElsewhere returns another node than n that has a snapshot of that name, and has just said so. Where n has one too, which is
 // what a repeated request finds, n decides.
 func (f *Fleet) snapshotElsewhere(ctx context.Context, n *node, name string) *node {
-	for _, other := range f.members() {
+	for _, c := range f.names.holders(aSnapshot(name)) {
+		other, err := f.node(c.node)
+		if err != nil {
+			continue
+		}
 		has := func() bool {
 			return other.name != n.name && !f.ignored(other.name) && other.contents.holds(aSnapshot(name))
 		}

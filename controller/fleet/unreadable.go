@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -50,7 +49,11 @@ func (f *Fleet) settledPools(ctx context.Context, c *choice) error {
 	if time.Since(f.started) >= f.config.Settle {
 		return nil
 	}
-	for _, n := range slices.Concat(c.preferred, c.others) {
+	for _, lost := range f.names.withUnreadable() {
+		n, err := f.node(lost.node)
+		if err != nil || n.contents != lost || !c.tries(n) {
+			continue
+		}
 		if err := f.unreadable(ctx, n, c.kind.pool); err != nil {
 			return volume.Errorf(volume.Unavailable, "%w; this controller has just begun, and the volume may be in there: ask again", err)
 		}

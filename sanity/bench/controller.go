@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -44,7 +45,7 @@ func controllerProcess(dir, listen string) error {
 		stop()
 	}()
 	for last := -1; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
-		if now := len(router.Fleet.Connected()); now != last {
+		if now := router.Fleet.Count(); now != last {
 			fmt.Println(now)
 			last = now
 		}
@@ -122,4 +123,26 @@ func (c *controller) peak() (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("/proc does not say how much memory the controller needs")
+}
+
+// worked returns for how long processors have been at work for the process.
+func (c *controller) worked() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.process.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name of the program, in parentheses, is the second field. The 14th and 15th are in hundredths of a second (proc_pid_stat(5)).
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat cannot be read: %q", c.process.Process.Pid, text)
+	}
+	var hundredths int64
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		hundredths += n
+	}
+	return time.Duration(hundredths) * 10 * time.Millisecond, nil
 }

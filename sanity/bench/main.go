@@ -67,7 +67,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"extents", manyExtents}, {"list", lists}, {"route", routing}, {"nodes", thousandNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"extents", manyExtents}, {"list", lists}, {"route", routing}, {"nodes", manyNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {

@@ -86,14 +86,14 @@ func StartRouter(ctx context.Context, c RouterConfig) (*Router, error) {
 
 // Dial connects a driver that is InCluster as the node of that name, and returns when it is.
 func (r *Router) Dial(ctx context.Context, name string, d *Driver) error {
-	nodes := len(r.Fleet.Connected())
+	nodes := r.Fleet.Count()
 	r.dialing.Go(func() {
 		link.Dialer{Address: r.Address, Node: name, Server: d.Remote,
 			TLS:   func() (*tls.Config, error) { return r.trust, nil },
 			Token: func() (string, error) { return name, nil },
 		}.Run(r.links)
 	})
-	for len(r.Fleet.Connected()) == nodes {
+	for r.Fleet.Count() == nodes {
 		select {
 		case <-time.After(5 * time.Millisecond): // between two looks
 		case <-ctx.Done():
