@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -156,6 +157,7 @@ func dialAsNode(ctx context.Context, dialing *sync.WaitGroup, dir, address strin
 	server := d.Remote(ctx, link.ServerOptions()...)
 	dialing.Go(func() {
 		link.Dialer{Address: address, Node: name, Server: server,
+			From:  net.IPv4(127, 1, byte(i>>8), byte(i)), // each has its own, of which strangers may come from one only so many times
 			TLS:   func() (*tls.Config, error) { return trust, nil },
 			Token: func() (string, error) { return name, nil },
 		}.Run(ctx)

@@ -38,6 +38,7 @@ type Dialer struct {
 	TLS     func() (*tls.Config, error) // asked for each connection, so that certificates may change
 	Token   func() (string, error)      // says who this is; nil: the certificate does
 	Server  *grpc.Server                // what the controller may call
+	From    net.IP                      // address of this machine to connect from; nil: whichever leads there
 }
 
 // Waiting between two attempts grows to mostWait, and is between half and all of that: many nodes must not
@@ -176,6 +177,9 @@ func (d Dialer) connect(ctx context.Context) (net.Conn, error) {
 		time.AfterFunc(connectTimeout, func() { cancel(fmt.Errorf("%s does not answer: no connection within %s", address, connectTimeout)) })
 		return dropWhenSilent(network, address, raw)
 	}}
+	if d.From != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: d.From}
+	}
 	c, err := dialer.DialContext(ctx, "tcp", d.Address)
 	if late := context.Cause(ctx); err != nil && late != nil {
 		return nil, late
