@@ -21,7 +21,7 @@ const poolsTimeout = 5 * time.Second
 type poolMetrics struct {
 	pools                                  func(context.Context) ([]volume.PoolStatus, error)
 	size, free, largest, healthy, readable *prometheus.Desc
-	fallbacks                              *prometheus.Desc
+	fallbacks, held                        *prometheus.Desc
 
 	mu   sync.Mutex
 	said string // what the log says of pools that cannot be read
@@ -37,13 +37,15 @@ func newPoolMetrics(pools func(context.Context) ([]volume.PoolStatus, error)) *p
 		healthy: of("loam_pool_healthy", "1 if the pool works as it should, else 0."),
 		fallbacks: of("loam_pool_metadata_fallbacks_total",
 			"How often LVM had to be asked, in a process, for what is read from the disks of the volume group otherwise."),
+		held: of("loam_pool_held_seconds",
+			"How long writers of volumes were held for a snapshot, a group of snapshots or a clone; in a volume group at most."),
 		readable: prometheus.NewDesc("loam_pools_readable", "1 if all pools could be asked, else 0.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *poolMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.size, c.free, c.largest, c.healthy, c.readable, c.fallbacks} {
+	for _, d := range []*prometheus.Desc{c.size, c.free, c.largest, c.healthy, c.readable, c.fallbacks, c.held} {
 		out <- d
 	}
 }
@@ -65,6 +67,11 @@ func (c *poolMetrics) Collect(out chan<- prometheus.Metric) {
 		gauge(c.free, float64(p.FreeBytes), p.Pool)
 		gauge(c.largest, float64(p.LargestBytes), p.Pool)
 		out <- prometheus.MustNewConstMetric(c.fallbacks, prometheus.CounterValue, float64(p.Fallbacks), p.Pool)
+		within := make(map[float64]uint64, len(volume.HeldBuckets))
+		for i, most := range volume.HeldBuckets {
+			within[most] = p.Held.Within[i]
+		}
+		out <- prometheus.MustNewConstHistogram(c.held, p.Held.Count, p.Held.Seconds, within, p.Pool)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -87,6 +88,9 @@ func TestMetricsOfCallsHaveTheFinalCode(t *testing.T) {
 
 func TestMetricsOfPools(t *testing.T) {
 	good := volume.PoolStatus{Pool: "good", TotalBytes: 100, FreeBytes: 60, LargestBytes: 50, Fallbacks: 3, Healthy: true}
+	good.Held.Add(20 * time.Millisecond)
+	good.Held.Add(time.Minute)
+	good.Held.Add(time.Hour)
 	worn := volume.PoolStatus{Pool: "worn", TotalBytes: 200, FreeBytes: 0, LargestBytes: 0}
 	dead := volume.PoolStatus{Pool: "dead", Message: "not mounted"}
 	of := func(pools ...volume.PoolStatus) func(context.Context) ([]volume.PoolStatus, error) {
@@ -105,7 +109,9 @@ func TestMetricsOfPools(t *testing.T) {
 			`loam_pool_size_bytes{pool="good"} 100`, `loam_pool_free_bytes{pool="good"} 60`, `loam_pool_largest_volume_bytes{pool="good"} 50`,
 			`loam_pool_healthy{pool="good"} 1`, `loam_pool_size_bytes{pool="worn"} 200`, `loam_pool_free_bytes{pool="worn"} 0`,
 			`loam_pool_healthy{pool="worn"} 0`, `loam_pool_healthy{pool="dead"} 0`, `loam_pools_readable 1`,
-			`loam_pool_metadata_fallbacks_total{pool="good"} 3`, `loam_pool_metadata_fallbacks_total{pool="worn"} 0`}, []string{`size_bytes{pool="dead"}`, `fallbacks_total{pool="dead"}`}},
+			`loam_pool_metadata_fallbacks_total{pool="good"} 3`, `loam_pool_metadata_fallbacks_total{pool="worn"} 0`,
+			`loam_pool_held_seconds_bucket{pool="good",le="0.01"} 0`, `loam_pool_held_seconds_bucket{pool="good",le="0.025"} 1`, `loam_pool_held_seconds_bucket{pool="good",le="60"} 2`,
+			`loam_pool_held_seconds_bucket{pool="good",le="+Inf"} 3`, `loam_pool_held_seconds_sum{pool="good"} 3660.02`, `loam_pool_held_seconds_count{pool="worn"} 0`}, []string{`size_bytes{pool="dead"}`, `fallbacks_total{pool="dead"}`}},
 		"some and an error": {func(context.Context) ([]volume.PoolStatus, error) {
 			return []volume.PoolStatus{good}, errors.New("dead")
 		},

@@ -11,14 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
-
-	"github.com/loam-storage/loam/driver/host"
 )
 
 func main() {
-	if host.Watchdog(os.Args) {
-		return
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := loam().ExecuteContext(ctx)

@@ -15,128 +15,173 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/loam-storage/loam/driver/host/watchdog"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// Frozen is a number of mounted file systems and device-mapper devices that take no writes until Thaw. They are frozen by a
-// process of their own, the watchdog, and thawed by it: when Thaw asks for it, when this process ends
-// in whatever way, or when it has not heard of it for as long as a watchdog waits.
-type Frozen struct {
+// Watchdog is a process of its own that freezes file systems and device-mapper devices, and thaws them: when it is asked to, when
+// this process ends in whatever way, or when it has not heard of it for as long as a watchdog waits. It is this program once more,
+// under another name (package watchdog).
+type Watchdog struct {
 	targets []string
 	others  []string // of the targets, those that somebody else had frozen before
 
 	command *exec.Cmd
+	started chan error // what became of its start
 	ask     io.WriteCloser
 	answers *bufio.Reader
 	ended   sync.Once
 	lost    bool // Beat has said that it ended
 }
 
-// thawPatience is how long a call waits for what ThawLeft does.
+// Frozen is a number of mounted file systems and device-mapper devices that take no writes until Thaw, and the watchdog that
+// sees to that.
+type Frozen struct{ w *Watchdog }
+
+// thawPatience is how long a call waits for what ThawLeft does, and for a watchdog to end.
 const thawPatience = 30 * time.Second
 
-// freezePatience is how long a watchdog waits for a Beat or Thaw.
-const freezePatience = 10 * time.Second
-
-// Freeze freezes the targets, all or none. A path is where a file system is mounted (FIFREEZE, which also
-// writes out what it holds back); anything else names a device-mapper device, which is suspended with the file system on
-// it, if there is one. A file system that somebody else has frozen already is as good, as long as he holds it: it is watched and
-// never thawed (Others). A device-mapper device that somebody else holds is Busy.
-func Freeze(ctx context.Context, targets []string) (*Frozen, error) {
-	f := &Frozen{targets: targets, command: watchdogCommand(ctx, watchdogFlag, targets)}
-	f.command.Stderr = os.Stderr
-	ask, err := f.command.StdinPipe()
-	if err != nil {
+// StartWatchdog starts a watchdog that has nothing to do yet, and does not wait for that: it takes a millisecond, and many where the
+// machine has much to do, so it is begun before what else comes before a freeze. The watchdog is to be ended (End).
+func StartWatchdog(ctx context.Context) (*Watchdog, error) {
+	w := &Watchdog{command: watchdogCommand(ctx, watchdog.Watch), started: make(chan error, 1)}
+	w.command.Stderr = os.Stderr
+	ask, askErr := w.command.StdinPipe()
+	answers, answerErr := w.command.StdoutPipe()
+	if err := errors.Join(askErr, answerErr); err != nil {
 		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
 	}
-	answers, err := f.command.StdoutPipe()
-	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
-	}
-	if err := f.command.Start(); err != nil {
-		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
-	}
-	f.ask, f.answers = ask, bufio.NewReader(answers)
-	if err := f.hear(watchdogFrozen); err != nil {
-		f.end()
-		return nil, err
-	}
-	return f, nil
+	w.ask, w.answers = ask, bufio.NewReader(answers)
+	go func() { w.started <- w.command.Start() }()
+	return w, nil
 }
 
-func watchdogCommand(ctx context.Context, flag string, targets []string) *exec.Cmd {
+// Freeze starts a watchdog and has it freeze the targets.
+func Freeze(ctx context.Context, targets []string) (*Frozen, error) {
+	w, err := StartWatchdog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.Freeze(targets)
+}
+
+// Freeze freezes the targets beside each other, all or none. A path is where a file system is mounted (FIFREEZE, which also
+// writes out what it holds back); anything else names a device-mapper device, which is suspended with the file system on
+// it, if there is one. A file system that somebody else has frozen already is as good, as long as he holds it: it is watched and
+// never thawed (Others). A device-mapper device that somebody else holds is Busy. It is called once; after an error nothing is
+// frozen, but for a target whose freeze hangs, which is thawed as soon as that ends.
+func (w *Watchdog) Freeze(targets []string) (*Frozen, error) {
+	if err := <-w.started; err != nil {
+		w.ended.Do(func() {}) // there is nobody
+		return nil, volume.Errorf(volume.Internal, "start the freeze watchdog: %w", err)
+	}
+	w.started <- nil
+	w.targets = targets
+	var says strings.Builder
+	for _, target := range targets {
+		says.WriteString(strconv.Quote(target) + "\n")
+	}
+	says.WriteString(watchdog.Freeze + "\n")
+	_, _ = io.WriteString(w.ask, says.String()) // where it has ended, hear finds that out
+	if err := w.hear(watchdog.Frozen); err != nil {
+		w.End()
+		return nil, err
+	}
+	return &Frozen{w: w}, nil
+}
+
+func watchdogCommand(ctx context.Context, what string, arguments ...string) *exec.Cmd {
 	c := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe")
 	// Its own session, so that a signal to the terminal's or the service's group does not reach it.
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	c.Args = append([]string{watchdogName, flag}, targets...)
+	c.Args = append([]string{watchdog.Name, what}, arguments...)
 	return c
 }
 
-// Others returns which of the targets somebody else had frozen.
-func (f *Frozen) Others() []string { return f.others }
-
 // hear waits for one answer of the watchdog.
-func (f *Frozen) hear(want string) error {
-	line, err := f.answers.ReadString('\n')
+func (w *Watchdog) hear(want string) error {
+	line, err := w.answers.ReadString('\n')
 	switch line = strings.TrimSpace(line); {
 	case line == want:
 		return nil
-	case strings.HasPrefix(line, watchdogOther):
-		other, err := strconv.Unquote(strings.TrimPrefix(line, watchdogOther))
+	case strings.HasPrefix(line, watchdog.Other):
+		other, err := strconv.Unquote(strings.TrimPrefix(line, watchdog.Other))
 		if err != nil {
 			return volume.Errorf(volume.Internal, "the freeze watchdog said %s: %w", shorten(line), err)
 		}
-		f.others = append(f.others, other)
-		return f.hear(want)
-	case strings.HasPrefix(line, watchdogBusy):
-		return volume.Errorf(volume.Busy, "%s", strings.TrimPrefix(line, watchdogBusy))
+		w.others = append(w.others, other)
+		return w.hear(want)
+	case strings.HasPrefix(line, watchdog.Busy):
+		return volume.Errorf(volume.Busy, "%s", strings.TrimPrefix(line, watchdog.Busy))
 	case line != "":
 		return volume.Errorf(volume.Internal, "%s", shorten(line))
 	default:
 		// It was killed, and a freeze does not end with its process.
 		err = volume.Errorf(volume.Internal, "the freeze watchdog ended and did not say %q: %w", want, err)
-		ours := slices.DeleteFunc(slices.Clone(f.targets), func(t string) bool { return slices.Contains(f.others, t) })
+		ours := slices.DeleteFunc(slices.Clone(w.targets), func(t string) bool { return slices.Contains(w.others, t) })
 		return errors.Join(err, ThawLeft(context.Background(), ours))
 	}
 }
 
+// End has the watchdog thaw what it has frozen, and waits until it has ended. One whose freeze hangs ends when that does, and is
+// not waited for that long. Nothing happens where it has ended already, or has been told to.
+func (w *Watchdog) End() {
+	w.ended.Do(func() {
+		late := time.NewTimer(thawPatience)
+		defer late.Stop()
+		select {
+		case <-w.leave():
+		case <-late.C:
+		}
+	})
+}
+
+// leave closes the watchdog's input, at the end of which it thaws, and returns what is closed when it has ended.
+func (w *Watchdog) leave() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := <-w.started; err != nil {
+			return
+		}
+		_ = w.ask.Close()
+		_ = w.command.Wait()
+	}()
+	return ended
+}
+
+// Others returns which of the targets somebody else had frozen.
+func (f *Frozen) Others() []string { return f.w.others }
+
 // Beat tells the watchdog that there is still work to do. An error means that the file systems are no
 // longer frozen; its kind is Busy where somebody else has thawed his.
 func (f *Frozen) Beat() error {
-	if _, err := fmt.Fprintln(f.ask, watchdogBeat); err != nil {
+	if _, err := fmt.Fprintln(f.w.ask, watchdog.Beat); err != nil {
 		return volume.Errorf(volume.Unavailable, "the file systems were thawed before the copy was done: %w", err)
 	}
-	if len(f.others) > 0 && !f.lost {
-		err := f.hear(watchdogHeld)
-		f.lost = err != nil
+	if len(f.w.others) > 0 && !f.w.lost {
+		err := f.w.hear(watchdog.Held)
+		f.w.lost = err != nil
 		return err
 	}
 	return nil
 }
 
 // Thaw lets the writes go on. An error means that they may have gone on earlier, so what was copied
-// meanwhile is not of one instant.
+// meanwhile is not of one instant. The kind of its error is Busy where somebody else has thawed his.
 func (f *Frozen) Thaw() error {
 	var err error
-	f.ended.Do(func() {
-		_, _ = fmt.Fprintln(f.ask, watchdogThaw) // where it has ended, hear finds that out
-		if !f.lost {
-			err = f.hear(watchdogThawed)
+	f.w.ended.Do(func() {
+		_, _ = fmt.Fprintln(f.w.ask, watchdog.Thaw) // where it has ended, hear finds that out
+		if !f.w.lost {
+			err = f.w.hear(watchdog.Thawed)
 		}
-		f.end()
+		f.w.leave() // it has nothing to do any more, and nobody waits for it
 	})
-	if volume.Is(err, volume.Busy) {
-		return err
-	}
-	if err != nil {
+	if err != nil && !volume.Is(err, volume.Busy) {
 		return volume.Errorf(volume.Unavailable, "the file systems were thawed too early: %w", err)
 	}
-	return nil
-}
-
-func (f *Frozen) end() {
-	_ = f.ask.Close() // the watchdog thaws when it reads the end
-	_ = f.command.Wait()
+	return err
 }
 
 // ThawLeft is Thaw for targets of Freeze that a process which is gone may have left frozen, in a process of
@@ -147,7 +192,7 @@ func ThawLeft(ctx context.Context, targets []string) error {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		out, err := watchdogCommand(ctx, thawFlag, targets).CombinedOutput()
+		out, err := watchdogCommand(ctx, watchdog.ThawLeft, targets...).CombinedOutput()
 		if err != nil {
 			err = volume.Errorf(volume.Internal, "thaw what was left frozen: %w: %s", err, shorten(string(out)))
 		}
@@ -164,34 +209,8 @@ func ThawLeft(ctx context.Context, targets []string) error {
 // Thaw thaws a target that a freeze of a process that is gone may have left frozen; one that is
 // not frozen stays as it is.
 func Thaw(target string) error {
-	err := thaw(target)
-	if errors.Is(err, syscall.EINVAL) {
-		return nil
+	if err := watchdog.ThawIfFrozen(target); err != nil {
+		return volume.Errorf(volume.Internal, "%w", err)
 	}
-	return failed("thaw", target, err)
-}
-
-func isMountPoint(target string) bool { return strings.HasPrefix(target, "/") }
-
-func freeze(target string) error {
-	if isMountPoint(target) {
-		return freezeIoctl(target, fiFreeze)
-	}
-	return suspendMapped(target)
-}
-
-// thaw fails with EINVAL where the target is not frozen.
-func thaw(target string) error {
-	if isMountPoint(target) {
-		return freezeIoctl(target, fiThaw)
-	}
-	return resumeMapped(target)
-}
-
-func freezeIoctl(mountPoint string, request uintptr) error {
-	dir, err := os.Open(mountPoint)
-	if err != nil {
-		return err
-	}
-	return errors.Join(ioctl(dir, request, nil), dir.Close())
+	return nil
 }

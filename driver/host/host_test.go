@@ -16,15 +16,12 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// holdEnv makes this test binary freeze the target that it names, say so, and hold it.
+// holdEnv makes this test binary freeze the targets that it names, a line each, say so, and hold them.
 const holdEnv = "LOAM_TEST_HOLD"
 
 func TestMain(m *testing.M) {
-	if host.Watchdog(os.Args) {
-		return
-	}
-	if target := os.Getenv(holdEnv); target != "" {
-		if _, err := host.Freeze(context.Background(), []string{target}); err != nil {
+	if targets := os.Getenv(holdEnv); targets != "" {
+		if _, err := host.Freeze(context.Background(), strings.Split(targets, "\n")); err != nil {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")
@@ -49,8 +46,14 @@ func command(t *testing.T, name string, args ...string) string {
 // device makes a loop device until the test ends.
 func device(t *testing.T, size volume.Size) string {
 	t.Helper()
+	return deviceOf(t, filepath.Join(t.TempDir(), "file"), size)
+}
+
+// deviceOf makes a file, and a loop device of it until the test ends.
+func deviceOf(t *testing.T, file string, size volume.Size) string {
+	t.Helper()
 	hosttest.NeedsRoot(t)
-	h, file := host.New(host.NewRunner()), filepath.Join(t.TempDir(), "file")
+	h := host.New(host.NewRunner())
 	f, err := os.Create(file)
 	if err == nil {
 		err = errors.Join(f.Truncate(int64(size)), f.Close())
@@ -77,9 +80,14 @@ func device(t *testing.T, size volume.Size) string {
 // mounted makes and mounts a file system until the test ends.
 func mounted(t *testing.T) string {
 	t.Helper()
-	path, dir := device(t, 64*volume.MiB), t.TempDir()
-	command(t, "mkfs.ext4", "-q", path)
-	command(t, "mount", path, dir)
+	return mountedFrom(t, device(t, 64*volume.MiB))
+}
+
+func mountedFrom(t *testing.T, device string) string {
+	t.Helper()
+	dir := t.TempDir()
+	command(t, "mkfs.ext4", "-q", device)
+	command(t, "mount", device, dir)
 	t.Cleanup(func() { command(t, "umount", dir) })
 	return dir
 }

@@ -12,7 +12,6 @@ import (
 
 // Numbers that x/sys/unix lacks (linux/fs.h).
 const (
-	fiFreeze = 0xc0045877 // FIFREEZE, _IOWR('X', 119, int)
 	fiThaw   = 0xc0045878 // FITHAW,   _IOWR('X', 120, int)
 	fsFiemap = 0xc020660b // FS_IOC_FIEMAP, _IOWR('f', 11, struct fiemap)
 )

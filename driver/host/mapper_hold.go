@@ -6,10 +6,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/loam-storage/loam/driver/host/devicemapper"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -19,11 +19,6 @@ import (
 
 // heldPrefix begins the names of such devices, before the number. LVM makes no such names: its have a hyphen.
 const heldPrefix = "loam.held."
-
-const (
-	mapperCreate     = 0xc138fd03 // DM_DEV_CREATE
-	mapperPersistent = 1 << 3     // DM_PERSISTENT_DEV_FLAG: with the number in dev
-)
 
 // HoldBoundMapped takes each number of device-mapper of which there is no device, but a device node that is bound
 // somewhere, and gives those back of which no node is bound any more. What follows gets other numbers, so it does
@@ -79,15 +74,7 @@ func (h *Host) holdMapped(minor uint32) error {
 
 // createMapped makes a device without a table. The kind of its error is Busy where its name or number is taken.
 func createMapped(name string, minor uint32) error {
-	control, err := os.OpenFile(mapperControl, os.O_RDWR, 0)
-	if err != nil {
-		return failed("open", mapperControl, err)
-	}
-	defer control.Close() //nolint:errcheck // nothing is written to it
-	call := mapperCall{Version: [3]uint32{4, 0, 0}, DataStart: mapperHeaderBytes, Flags: mapperPersistent, Dev: unix.Mkdev(0, minor)}
-	call.DataSize = uint32(unsafe.Sizeof(call))
-	copy(call.Name[:len(call.Name)-1], name)
-	err = interrupted(func() error { return ioctl(control, mapperCreate, unsafe.Pointer(&call)) })
+	err := devicemapper.Create(name, unix.Mkdev(0, minor))
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENXIO) { // of the name, of the number
 		return volume.Errorf(volume.Busy, "device-mapper device %q, number %d: name or number is taken", name, minor)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/loam-storage/loam/driver/host/devicemapper"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -26,8 +27,8 @@ type ThinUsage struct {
 // device with the target "thin-pool". It starts no process and writes nothing.
 func (h *Host) ThinUsage(name string) (ThinUsage, bool, error) {
 	var params string
-	err := mapperDo("read the status of", name, mapperTableStatus, mapperNoFlush, nil, func(call *mapperCall) (err error) {
-		_, params, err = call.oneTarget(name)
+	err := mapperDo("read the status of", name, devicemapper.TableStatus, devicemapper.NoFlush, nil, func(call *devicemapper.Call) (err error) {
+		_, params, err = oneTarget(call, name)
 		return err
 	})
 	if volume.Is(err, volume.NotFound) {

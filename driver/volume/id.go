@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Lengths that make every handle fit the 128 bytes that CSI allows an identifier
@@ -37,17 +38,17 @@ func (id *ID) UnmarshalText(text []byte) (err error) {
 }
 
 var (
-	nodePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,56}[A-Za-z0-9])?$`)
-	poolPattern = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$`)
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$`)
-	hashPattern = regexp.MustCompile(`^[gh]-[0-9a-f]{40}$`)
+	nodePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,56}[A-Za-z0-9])?$`) })
+	poolPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$`) })
+	namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$`) })
+	hashPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[gh]-[0-9a-f]{40}$`) })
 )
 
 // ParseID reads a handle. A handle that this code could not have printed names nothing that could
 // exist, so the kind of the error is NotFound; it never reaches a path or a command line.
 func ParseID(handle string) (ID, error) {
 	parts := strings.Split(handle, "/")
-	if len(parts) != 3 || !nodePattern.MatchString(parts[0]) || !poolPattern.MatchString(parts[1]) || !namePattern.MatchString(parts[2]) {
+	if len(parts) != 3 || !nodePattern().MatchString(parts[0]) || !poolPattern().MatchString(parts[1]) || !namePattern().MatchString(parts[2]) {
 		return ID{}, Errorf(NotFound, "handle %q does not exist: a handle of loam is <node>/<pool>/<name>", printable(handle))
 	}
 	return ID{Node: parts[0], Pool: parts[1], Name: parts[2]}, nil
@@ -58,7 +59,7 @@ func ParseID(handle string) (ID, error) {
 // else a hash of it. A name that looks like such a hash, or like one of MemberName, is hashed as well,
 // so that two names never meet in one.
 func NameFor(requested string) string {
-	if namePattern.MatchString(requested) && !hashPattern.MatchString(requested) {
+	if namePattern().MatchString(requested) && !hashPattern().MatchString(requested) {
 		return requested
 	}
 	return hashed("h-", requested)
@@ -72,12 +73,12 @@ func MemberName(group, volume string) string {
 // NodeName returns the name that a machine has in handles and in the topology: its own name, or
 // where that is longer than 58 bytes or not a valid label value, its beginning and a hash.
 func NodeName(machine string) string {
-	if nodePattern.MatchString(machine) {
+	if nodePattern().MatchString(machine) {
 		return machine
 	}
 	sum := sha256.Sum256([]byte(machine))
 	head := strings.Trim(strings.Map(func(r rune) rune {
-		if r < 128 && nodePattern.MatchString("a"+string(r)+"a") {
+		if r < 128 && nodePattern().MatchString("a"+string(r)+"a") {
 			return r
 		}
 		return -1
@@ -91,7 +92,7 @@ func NodeName(machine string) string {
 // CheckPoolName says whether name can name a pool: 1 to 20 lower-case letters, digits and inner
 // dashes. The kind of its error is Invalid.
 func CheckPoolName(name string) error {
-	if !poolPattern.MatchString(name) {
+	if !poolPattern().MatchString(name) {
 		return Errorf(Invalid, "pool name %q: use 1 to 20 lower-case letters, digits and dashes, with a letter or digit at both ends", printable(name))
 	}
 	return nil

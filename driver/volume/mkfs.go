@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // mkfsOptions are the options that a caller may give to the mkfs of each file system. All of them take
@@ -57,7 +58,7 @@ var mkfsOptions = map[FSType]map[string][]string{
 var btrfsFeatures = []string{"block-group-tree", "extref", "free-space-tree", "mixed-bg", "no-holes", "quota", "skinny-metadata", "squota"}
 
 // mkfsWord is what names, numbers, labels and UUIDs are made of: nothing that is a path or an option.
-var mkfsWord = regexp.MustCompile(`^[A-Za-z0-9^][A-Za-z0-9=,:.^_+-]*$`)
+var mkfsWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9^][A-Za-z0-9=,:.^_+-]*$`) })
 
 // maxMkfsWord is the longest value that is a word, in bytes. Only a label of btrfs could be longer.
 const maxMkfsWord = 64
@@ -122,7 +123,7 @@ func parseMkfsOptions(text string) ([]mkfsOption, error) {
 			o.value = words[0]
 			words = words[1:]
 		}
-		if !mkfsWord.MatchString(o.value) {
+		if !mkfsWord().MatchString(o.value) {
 			return nil, Errorf(Invalid, `parameter %q: option %.32q has the value %.64q, which cannot be one`, KeyMkfsOptions, o.name, o.value)
 		}
 		if slices.ContainsFunc(options, func(other mkfsOption) bool { return other.name == o.name }) {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // Size is a number of bytes.
@@ -50,7 +51,9 @@ func (s Size) RoundUp(unit Size) Size {
 	return (s + unit - 1) / unit * unit
 }
 
-var sizePattern = regexp.MustCompile(`^([0-9]{1,19})(?:\.([0-9]{1,3}))?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?(?:i?B)?$`)
+var sizePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9]{1,19})(?:\.([0-9]{1,3}))?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?(?:i?B)?$`)
+})
 
 var suffixes = map[string]Size{
 	"": 1, "Ki": KiB, "Mi": MiB, "Gi": GiB, "Ti": TiB, "Pi": TiB << 10,
@@ -60,7 +63,7 @@ var suffixes = map[string]Size{
 // ParseSize reads a size as Kubernetes writes quantities ("50Gi", "1.5Gi", "1G", "4096") or as
 // Size.String prints it. The kind of its error is Invalid.
 func ParseSize(text string) (Size, error) {
-	m := sizePattern.FindStringSubmatch(text)
+	m := sizePattern().FindStringSubmatch(text)
 	if m == nil {
 		return 0, Errorf(Invalid, "size %.64q is not a number of bytes such as 50Gi, 500Mi or 1073741824", text)
 	}

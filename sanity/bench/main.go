@@ -14,14 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/loam-storage/loam/driver/host"
 )
 
 func main() {
-	if len(os.Args) > 1 && host.Watchdog(os.Args) {
-		return
-	}
 	if dir := os.Getenv(controllerVariable); dir != "" {
 		if err := controllerProcess(dir, os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, "controller:", err)
@@ -67,7 +62,7 @@ var measurements = []struct {
 	name string
 	run  func(*bench) ([]row, error)
 }{
-	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"extents", manyExtents}, {"list", lists}, {"route", routing}, {"nodes", manyNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
+	{"create", createVolume}, {"life", lifeCycle}, {"many", manyStages}, {"copy", copies}, {"snapshots", snapshots}, {"extents", manyExtents}, {"list", lists}, {"route", routing}, {"nodes", manyNodes}, {"stats", stats}, {"idle", idle}, {"fio", fio},
 }
 
 func names() []string {

@@ -28,7 +28,7 @@ func (p *Pool) Status(context.Context) (volume.PoolStatus, error) {
 	free := max((m.free-m.need/treeShare-statusBytes)/(treeShare+1)*treeShare, 0)
 	s := volume.PoolStatus{
 		Pool: p.name, TotalBytes: max((m.total-statusBytes)/(treeShare+1)*treeShare, free), FreeBytes: free, LeastBytes: unit, BlockBytes: volume.DefaultBlockBytes,
-		LargestBytes: free / unit * unit, Healthy: true,
+		LargestBytes: free / unit * unit, Held: p.held.Read(), Healthy: true,
 	}
 	switch {
 	case m.reserved >= m.size:

@@ -153,7 +153,11 @@ func (p *Pool) copyImage(ctx context.Context, image *os.File, source origin) err
 	if source.of == nil {
 		return copyAll(nil)
 	}
-	limits := p.limitsFor(filepath.Dir(image.Name()), 0)
+	limits, err := p.limitsFor(ctx, filepath.Dir(image.Name()), 0, []volume.ID{source.of.ID})
+	if err != nil {
+		return err
+	}
+	defer limits.end()
 	_, extents, err := writtenIn(source.image)
 	if err != nil {
 		return wrap(p.name, err)

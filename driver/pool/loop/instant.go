@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -59,14 +57,22 @@ func (p *Pool) frozen(ctx context.Context, mounted []held, bare []volume.Volume,
 	for i, h := range mounted {
 		mountPoints[i] = h.mountPoint
 	}
-	frozen, err := host.Freeze(ctx, mountPoints)
-	if err != nil {
+	if err := l.watch(ctx); err != nil {
 		return wrap(p.name, err)
 	}
 	start, note := time.Now(), ""
+	ended := func(others []string) {
+		p.held.Note(ctx, p.name, time.Since(start), "mountPoints", mountPoints, "frozenByOthers", others)
+	}
+	frozen, err := l.watchdog.Freeze(mountPoints)
+	if err != nil {
+		ended(nil)
+		return wrap(p.name, err)
+	}
+	others := frozen.Others()
 	unheld := slices.Clone(bare) // by us
 	for _, h := range mounted {
-		if slices.Contains(frozen.Others(), h.mountPoint) {
+		if slices.Contains(others, h.mountPoint) {
 			unheld = append(unheld, h.volume)
 		} else {
 			note += h.volume.ID.Name + "\n"
@@ -76,21 +82,26 @@ func (p *Pool) frozen(ctx context.Context, mounted []held, bare []volume.Volume,
 	if err == nil {
 		err = os.WriteFile(p.notePath(l.made), []byte(note), 0o600) // not synced: when the power goes, nothing is frozen
 	}
-	if err != nil {
-		return errors.Join(err, frozen.Thaw())
+	if err == nil {
+		err = capture(p.beating(frozen, l))
 	}
-	err = capture(func() error {
-		if l.freeze > 0 && time.Since(start) > l.freeze {
-			return volume.Errorf(volume.InUse, "pool %q: the copy took longer than the %s for which file systems may be frozen, and was given up: allow more with the parameter %s of the VolumeSnapshotClass, or end the pods that use the volumes for as long", p.name, l.freeze, volume.KeyMaxFreeze)
-		}
-		return frozen.Beat()
-	})
 	err = errors.Join(err, wrap(p.name, frozen.Thaw()))
-	klog.FromContext(ctx).Info("file systems were frozen for a copy", "pool", p.name, "mountPoints", mountPoints, "frozenByOthers", frozen.Others(), "seconds", time.Since(start).Seconds())
+	ended(others)
 	if err != nil {
 		return err
 	}
 	return p.unwritten(unheld, before)
+}
+
+// beating returns what tells the watchdog that there is still work to do, and ends with an error where that takes too long.
+func (p *Pool) beating(frozen *host.Frozen, l *limits) func() error {
+	start := time.Now()
+	return func() error {
+		if l.freeze > 0 && time.Since(start) > l.freeze {
+			return volume.Errorf(volume.InUse, "pool %q: the copy took longer than the %s for which file systems may be frozen, and was given up: allow more with the parameter %s of the VolumeSnapshotClass, or end the pods that use the volumes for as long", p.name, l.freeze, volume.KeyMaxFreeze)
+		}
+		return frozen.Beat()
+	}
 }
 
 // inUse returns the volumes that are mounted, and those that are attached only.

@@ -63,7 +63,8 @@ type Pool struct {
 	closing   context.Context // ends surveys
 	closeNow  context.CancelFunc
 
-	instant sync.Mutex // held while volumes are frozen and copied
+	instant sync.Mutex     // held while volumes are frozen and copied
+	held    pool.HeldTimes // how long those were
 
 	damage damage
 }

@@ -27,15 +27,41 @@ type limits struct {
 	freeze    time.Duration // 0: as long as it takes
 	estimated time.Duration // of the images rehearsed so far
 	made      string        // name of the directory in "new" that the copy is made in
+	watchdog  *host.Watchdog
 }
 
-// limitsFor returns what an explicit maxFreeze, or none, allows in this pool. A copy that reads and writes all bytes takes
-// as long as it takes, unless told.
-func (p *Pool) limitsFor(dir string, maxFreeze time.Duration) *limits {
+// limitsFor returns what an explicit maxFreeze, or none, allows in this pool, for a copy of the volumes. A copy that reads and writes
+// all bytes takes as long as it takes, unless told. Where a volume is attached, so that it may have to be frozen, the watchdog starts now, beside
+// what comes before that. The limits are to be ended.
+func (p *Pool) limitsFor(ctx context.Context, dir string, maxFreeze time.Duration, ids []volume.ID) (*limits, error) {
 	if maxFreeze == 0 && p.reflinks {
 		maxFreeze = defaultFreeze
 	}
-	return &limits{freeze: maxFreeze, made: filepath.Base(dir)}
+	l := &limits{freeze: maxFreeze, made: filepath.Base(dir)}
+	for _, id := range ids {
+		v, err := p.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if v.Attached() {
+			return l, l.watch(ctx)
+		}
+	}
+	return l, nil
+}
+
+// watch starts the watchdog, if it has not been.
+func (l *limits) watch(ctx context.Context) (err error) {
+	if l.watchdog == nil {
+		l.watchdog, err = host.StartWatchdog(ctx)
+	}
+	return err
+}
+
+func (l *limits) end() {
+	if l.watchdog != nil {
+		l.watchdog.End()
+	}
 }
 
 // rehearse shares the blocks of a volume that is in use with image while it is not frozen, piece by piece. That is not of one

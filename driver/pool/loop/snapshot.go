@@ -70,6 +70,11 @@ type member struct {
 
 // capture makes all that belongs to a snapshot or group in dir.
 func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec) (err error) {
+	limits, err := p.limitsFor(ctx, dir, spec.MaxFreeze, spec.Volumes)
+	if err != nil {
+		return err
+	}
+	defer limits.end()
 	members := make([]member, len(spec.Volumes))
 	for i, id := range spec.Members() {
 		m := member{dir: dir}
@@ -94,7 +99,6 @@ func (p *Pool) capture(ctx context.Context, dir string, spec volume.SnapshotSpec
 	if err := p.takeMembers(members); err != nil {
 		return err
 	}
-	limits := p.limitsFor(dir, spec.MaxFreeze)
 	for _, m := range members {
 		if err := p.rehearse(ctx, m.image, m.volume.ID, m.extents, limits); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -21,7 +22,7 @@ type refused struct {
 
 func (r refused) Unwrap() error { return r.error }
 
-var selectedName = regexp.MustCompile(`lv_name="([^"]+)"`)
+var selectedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`lv_name="([^"]+)"`) })
 
 // nameIn returns the logical volume that the arguments of a command name, as group/name or in a selection.
 func nameIn(group string, args []string) string {
@@ -29,7 +30,7 @@ func nameIn(group string, args []string) string {
 		if name, ok := strings.CutPrefix(arg, group+"/"); ok {
 			return name
 		}
-		if m := selectedName.FindStringSubmatch(arg); m != nil && strings.Contains(arg, "vg_name=") {
+		if m := selectedName().FindStringSubmatch(arg); m != nil && strings.Contains(arg, "vg_name=") {
 			return m[1]
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -38,7 +39,7 @@ func sizes(blocks map[string]volume.Size) []volume.Size {
 }
 
 // dataPart matches what is behind the name of a logical volume in that of a hidden one that has bytes of it.
-var dataPart = regexp.MustCompile(`^(_tdata)?(_rimage_[0-9]+)?(_iorig)?$`)
+var dataPart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(_tdata)?(_rimage_[0-9]+)?(_iorig)?$`) })
 
 // shown returns the size of the logical blocks that a logical volume has where it lies now: the largest of its disks'. One
 // in a thin pool has those of the pool. 0 where none of its disks is there.
@@ -52,7 +53,7 @@ func (p *Pool) shown(g *group, l lv, blocks map[string]volume.Size) (largest vol
 	}
 	for _, s := range g.segments {
 		rest, ok := strings.CutPrefix(strings.Trim(s.lv, "[]"), name)
-		if !ok || !dataPart.MatchString(rest) {
+		if !ok || !dataPart().MatchString(rest) {
 			continue
 		}
 		for _, r := range s.ranges {

@@ -212,7 +212,7 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	extent := g.extent
 	return volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
-		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.fallbacks.Load(),
+		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.fallbacks.Load(), Held: p.held.Read(),
 		Healthy: r.trouble == "", Message: cmp.Or(r.trouble, moves(g), r.note),
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/loam-storage/loam/driver/config"
 	"github.com/loam-storage/loam/driver/pool/identity"
@@ -62,10 +63,10 @@ const (
 )
 
 // namePattern is what LVM lets be the name of a volume group or logical volume (lvm(8), VALID NAMES).
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$`) })
 
 // devicePattern keeps the paths of disks to those that LVM takes in a list.
-var devicePattern = regexp.MustCompile(`^/dev/[A-Za-z0-9][A-Za-z0-9._:+@=/-]*$`)
+var devicePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/dev/[A-Za-z0-9][A-Za-z0-9._:+@=/-]*$`) })
 
 // Check says whether a pool can be like that. The kind of its error is Invalid, and its message names
 // the key of the configuration file.
@@ -74,9 +75,9 @@ func (c Config) Check() error {
 	_, known := shapes[c.Type]
 	thick := c.ThinPool == ""
 	switch {
-	case !namePattern.MatchString(c.VolumeGroup) || c.VolumeGroup == "." || c.VolumeGroup == "..":
+	case !namePattern().MatchString(c.VolumeGroup) || c.VolumeGroup == "." || c.VolumeGroup == "..":
 		return wrong("volumeGroup %q cannot be the name of a volume group", c.VolumeGroup)
-	case !thick && !namePattern.MatchString(c.ThinPool):
+	case !thick && !namePattern().MatchString(c.ThinPool):
 		return wrong("thinPool %q cannot be the name of a thin pool", c.ThinPool)
 	case !thick && (c.Type != "" || c.Stripes != 0 || c.Mirrors != 0):
 		return wrong("type, stripes and mirrors are for thick volumes: those of a thin pool lie as the pool itself does")
@@ -98,7 +99,7 @@ func (c Config) Check() error {
 		return wrong("wipe %q is not zero, discard or none", c.Wipe)
 	}
 	for i, d := range c.Devices {
-		if !devicePattern.MatchString(d) || slices.Contains(c.Devices[:i], d) {
+		if !devicePattern().MatchString(d) || slices.Contains(c.Devices[:i], d) {
 			return wrong("devices: %q is not the path of a disk in /dev, or there twice", d)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -62,7 +63,16 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable boo
 			args = append(args, "--stripes", strconv.Itoa(p.shape.images))
 		}
 	}
+	// LVM does not say for how long it suspended the volume: for less than it ran.
+	d, active, err := p.device(origin)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
 	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.tags...), []string{p.config.VolumeGroup + "/" + origin})...)
+	if active && !d.ReadOnly {
+		p.held.Note(ctx, p.name, time.Since(start), "logicalVolume", origin, "atMost", true)
+	}
 	return err
 }
 

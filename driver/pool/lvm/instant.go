@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/volume"
@@ -30,6 +31,11 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 	if err != nil {
 		return err
 	}
+	watchdog, err := host.StartWatchdog(ctx)
+	if err != nil {
+		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
+	}
+	defer watchdog.End()
 	var volumes []string
 	var takes []func() error
 	for _, m := range written {
@@ -39,7 +45,9 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 		}
 		volumes, takes = append(volumes, p.mapped(m.volume.name)), append(takes, take)
 	}
-	frozen, err := host.Freeze(ctx, volumes)
+	start := time.Now()
+	defer func() { p.held.Note(ctx, p.name, time.Since(start), "logicalVolumes", volumes) }()
+	frozen, err := watchdog.Freeze(volumes)
 	if err != nil {
 		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}

@@ -54,6 +54,8 @@ type Pool struct {
 
 	fallbacks atomic.Int64 // how often LVM was asked for what could not be read
 
+	held pool.HeldTimes // how long volumes were suspended for snapshots, at most
+
 	space     space
 	copies    copies
 	numbers   thinNumbers

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/klog/v2"
 
@@ -111,7 +112,9 @@ func (c cutOff) none() bool { return len(c.suspended)+len(c.orphans) == 0 }
 
 // part is what device-mapper has behind the name of a logical volume for what that is made of: halves of a thin pool,
 // images of a RAID volume, and layers.
-var part = regexp.MustCompile(`^(_t(?:data|meta))?(_r(?:image|meta)_[0-9]+)?(-(?:real|cow|tpool))?$`)
+var part = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(_t(?:data|meta))?(_r(?:image|meta)_[0-9]+)?(-(?:real|cow|tpool))?$`)
+})
 
 // cutOff looks at our devices, and at those that ours lie on.
 func (p *Pool) cutOff(g *group) (c cutOff, err error) {
@@ -136,7 +139,7 @@ func (p *Pool) cutOff(g *group) (c cutOff, err error) {
 		}
 		for name, d := range mapped {
 			rest, ok := strings.CutPrefix(name, base)
-			layers := part.FindStringSubmatch(rest)
+			layers := part().FindStringSubmatch(rest)
 			if !ok || layers == nil {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -69,12 +70,14 @@ const (
 
 // poolFile matches the path of what a loop pool attaches (docs/on-disk.md): images, also those that are being made or
 // removed, and the file system of the pool itself. What stands before is the pool's directory.
-var poolFile = regexp.MustCompile(`^(.*)/(?:(?:volumes|snapshots|groups|new)/.+/image|filesystem(?:\.new)?)$`)
+var poolFile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.*)/(?:(?:volumes|snapshots|groups|new)/.+/image|filesystem(?:\.new)?)$`)
+})
 
 // isLoamFile reports whether a file is one of a loop pool. Where the kernel names a file that is there, the pool has to be there, too: others
 // may well call a file so. Where that cannot be seen, the name decides.
 func isLoamFile(f host.BackingFile) bool {
-	m := poolFile.FindStringSubmatch(f.Path)
+	m := poolFile().FindStringSubmatch(f.Path)
 	if m == nil {
 		return false
 	}
