@@ -43,7 +43,7 @@ func clusters() []cluster {
 	return []cluster{
 		{1000, 5 * time.Second, 5 * time.Second, 500, 400 * volume.MiB},
 		{2500, 5 * time.Second, 10 * time.Second, 500, 500 * volume.MiB},
-		{5000, 6 * time.Second, 20 * time.Second, 500, 600 * volume.MiB},
+		{5000, 6 * time.Second, 20 * time.Second, 2000, 600 * volume.MiB},
 	}
 }
 
