@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
-	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
 

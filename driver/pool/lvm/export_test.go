@@ -11,7 +11,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
-	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 )
 
 // StoredAndReported returns what the pool reads from the disks, and what LVM reports, as texts that have to be the same.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
-	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 )
 
 // What a tenant writes into a raw volume may look like a disk of a volume group, also of ours. So no device of a volume is

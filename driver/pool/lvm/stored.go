@@ -9,7 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
-	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/loam-storage/loam/driver/pool/lvm/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 )
 
 // LVM does not say why it does not show a group: that it is another machine's, or is shared, is a line among its
