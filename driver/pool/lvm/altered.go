@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
@@ -39,46 +40,27 @@ func nameIn(group string, args []string) string {
 
 // alteration says why LVM may have refused a command for a logical volume that is no longer as loam made it; nil where it is. The kind
 // of its error is Busy while it is moved, and InUse where it was merged or converted.
-func (p *Pool) alteration(g *group, name string) error {
-	l, ok := g.find(name)
+func (p *Pool) alteration(g *Layout, name string) error {
+	l, ok := g.Find(name)
 	switch {
 	case !ok:
 		return nil
-	case movedIn(g, name):
+	case g.MovedIn(name):
 		return p.moving(g, name)
-	case l.merging:
+	case l.Merging:
 		return p.merging(name)
 	}
 	if image := splitImage(g, name); image != "" {
-		return volume.Errorf(volume.InUse, "pool %q: an image of logical volume %s/%s was split off to be merged again, and LVM does not do this until then: lvconvert --merge %[2]s/%[4]s", p.name, g.name, name, image)
+		return volume.Errorf(volume.InUse, "pool %q: an image of logical volume %s/%s was split off to be merged again, and LVM does not do this until then: lvconvert --merge %[2]s/%[4]s", p.name, g.Name, name, image)
 	}
 	if types := p.foreignTypes(g, name); len(types) > 0 {
-		return volume.Errorf(volume.InUse, "pool %q: logical volume %s/%s is no longer as loam made it, and LVM does not do this to one with %s (lvs --all --options +segtype %[2]s): take that back with lvconvert", p.name, g.name, name, strings.Join(types, ", "))
+		return volume.Errorf(volume.InUse, "pool %q: logical volume %s/%s is no longer as loam made it, and LVM does not do this to one with %s (lvs --all --options +segtype %[2]s): take that back with lvconvert", p.name, g.Name, name, strings.Join(types, ", "))
 	}
 	return nil
 }
 
-// locked reports whether pvmove is at work on a logical volume itself.
-func (l lv) locked() bool {
-	return len(l.attr) > attrAllocation && l.attr[attrAllocation] >= 'A' && l.attr[attrAllocation] <= 'Z'
-}
-
-// movedIn reports whether pvmove is at work on a logical volume, or on what it is made of.
-func movedIn(g *group, name string) bool {
-	return slices.ContainsFunc(g.lvs, func(l lv) bool { return l.locked() && (l.name == name || isPartOf(l, name)) })
-}
-
-// isPartOf reports whether a hidden logical volume is a part of the one with that name.
-func isPartOf(l lv, name string) bool {
-	return strings.HasPrefix(l.name, "[") && wholeOf(l.name) == name
-}
-
-func (p *Pool) moving(g *group, name string) error {
-	move := "pvmove"
-	if i := slices.IndexFunc(g.lvs, func(l lv) bool { return l.is(attrType, 'p') }); i >= 0 {
-		move = strings.Trim(g.lvs[i].name, "[]")
-	}
-	return volume.Errorf(volume.Busy, "pool %q: logical volume %s/%s is being moved to another disk (%s), and this has to wait for that: lvs --all --options lv_name,copy_percent,move_pv %[2]s says how far it is; pvmove without arguments goes on with one that was cut off, and pvmove --abort ends it", p.name, g.name, name, move)
+func (p *Pool) moving(g *Layout, name string) error {
+	return volume.Errorf(volume.Busy, "pool %q: logical volume %s/%s is being moved to another disk (%s), and this has to wait for that: lvs --all --options lv_name,copy_percent,move_pv %[2]s says how far it is; pvmove without arguments goes on with one that was cut off, and pvmove --abort ends it", p.name, g.Name, name, cmp.Or(g.Move(), "pvmove"))
 }
 
 func (p *Pool) merging(name string) error {
@@ -86,21 +68,25 @@ func (p *Pool) merging(name string) error {
 }
 
 // splitImage returns the image of a RAID volume that somebody has split off and can be merged again; empty where there is none.
-func splitImage(g *group, name string) string {
-	i := slices.IndexFunc(g.lvs, func(l lv) bool { return strings.HasPrefix(l.name, name+"_rimage_") })
+func splitImage(g *Layout, name string) string {
+	i := slices.IndexFunc(g.LVs, func(l LV) bool { return !l.Hidden && strings.HasPrefix(l.Name, name+"_rimage_") })
 	if i < 0 {
 		return ""
 	}
-	return g.lvs[i].name
+	return g.LVs[i].Name
 }
 
 // foreignTypes returns the types of segments that a logical volume and its parts have, and that loam makes none of in this pool.
-func (p *Pool) foreignTypes(g *group, name string) (types []string) {
-	for _, s := range g.segments {
-		own := s.lv == name
-		part := isPartOf(lv{name: s.lv}, name)
-		if (own || part) && s.kind != "" && !p.makes(s.kind, part) && !slices.Contains(types, s.kind) {
-			types = append(types, s.kind)
+func (p *Pool) foreignTypes(g *Layout, name string) (types []string) {
+	for _, l := range g.LVs {
+		part := l.isPartOf(name)
+		if !part && (l.Hidden || l.Name != name) {
+			continue
+		}
+		for _, s := range l.Segments {
+			if s.Type != "" && !p.makes(s.Type, part) && !slices.Contains(types, s.Type) {
+				types = append(types, s.Type)
+			}
 		}
 	}
 	return types
@@ -125,7 +111,7 @@ func (p *Pool) poolMoves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if movedIn(g, p.config.ThinPool) {
+	if g.MovedIn(p.config.ThinPool) {
 		return p.moving(g, p.config.ThinPool)
 	}
 	return nil
@@ -139,7 +125,7 @@ func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bo
 	if err != nil {
 		return false, nil // LVM says what is wrong
 	}
-	if l, there := g.find(name); !there || !l.has(identity) || !l.locked() {
+	if l, there := g.Find(name); !there || !l.Has(identity) || !l.Moved {
 		return false, nil
 	}
 	err = p.machine.RemoveMapped(p.mapped(name))
@@ -158,11 +144,11 @@ func (p *Pool) isOpen(name string) error {
 
 // writable says whether somebody has made a thick volume read-only in its metadata (lvchange --permission r). Of a thin one that is
 // what loam itself does (permit). The kind of its error is InUse.
-func (p *Pool) writable(id volume.ID, l lv) error {
-	if p.thin() || !l.is(attrPermission, 'r') {
+func (p *Pool) writable(id volume.ID, l LV) error {
+	if p.thin() || l.Writable {
 		return nil
 	}
-	return volume.Errorf(volume.InUse, "volume %q: logical volume %s/%s is read-only in its metadata, and loam has not made it so: lvchange --permission rw %[2]s/%[3]s, or attach the volume read-only", id, p.config.VolumeGroup, l.name)
+	return volume.Errorf(volume.InUse, "volume %q: logical volume %s/%s is read-only in its metadata, and loam has not made it so: lvchange --permission rw %[2]s/%[3]s, or attach the volume read-only", id, p.config.VolumeGroup, l.Name)
 }
 
 // activateArgs begins a command that activates. Only for a merge may LVM leave a process behind, which ends with it: of what is moved
@@ -181,6 +167,6 @@ func (p *Pool) isMerging(ctx context.Context, name string) bool {
 	if err != nil {
 		return false
 	}
-	l, _ := g.find(name)
-	return l.merging
+	l, _ := g.Find(name)
+	return l.Merging
 }

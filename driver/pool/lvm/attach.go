@@ -23,7 +23,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		return "", volume.Errorf(volume.Busy, "volume %q is being copied from, and can be attached when that has ended: ask again", id)
 	}
 	v, l, err := p.find(ctx, id)
-	if err == nil && l.has(tagCopying) { // left so by a crash, or by a command that failed
+	if err == nil && l.Has(tagCopying) { // left so by a crash, or by a command that failed
 		if err := p.endCopying(ctx, name, tagVolume+id.String()); err != nil {
 			return "", err
 		}
@@ -50,7 +50,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	switch {
 	case err != nil:
 		return "", err
-	case !l.has(tagReady):
+	case !l.Has(tagReady):
 		if err := p.prepare(ctx, id, l); err != nil {
 			return "", err
 		}
@@ -59,11 +59,11 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	case v.Attached():
 		return v.Device, p.machine.KeepMapped(p.mapped(name))
 	}
-	if !l.has(tagReady) && !readOnly {
+	if !l.Has(tagReady) && !readOnly {
 		d, _, err := p.device(name)
 		return d.Device, err
 	}
-	if !l.has(tagReady) { // wiped while it could be written to
+	if !l.Has(tagReady) { // wiped while it could be written to
 		if err := p.deactivate(ctx, name, tagVolume+id.String()); err != nil {
 			return "", err
 		}
@@ -112,15 +112,15 @@ func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ..
 // permit sets the permission of a thin volume that is not active, where it is not what it is to be. The
 // setting that makes only the activation read-only would do that to the thin pool, too. So it is in the
 // metadata, and every attach sets it anew.
-func (p *Pool) permit(ctx context.Context, id volume.ID, l lv, readOnly bool) error {
-	if !p.thin() || l.is(attrPermission, 'r') == readOnly {
+func (p *Pool) permit(ctx context.Context, id volume.ID, l LV, readOnly bool) error {
+	if !p.thin() || l.Writable != readOnly {
 		return nil
 	}
 	permission := "rw"
 	if readOnly {
 		permission = "r"
 	}
-	args := append([]string{"lvchange", "--permission", permission}, p.only(l.name, tagVolume+id.String())...)
+	args := append([]string{"lvchange", "--permission", permission}, p.only(l.Name, tagVolume+id.String())...)
 	if _, err := p.lvm(ctx, args...); err != nil {
 		return p.why(ctx, err, 0)
 	}
@@ -160,7 +160,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	}
 	identity := tagVolume + id.String()
 	if g, err := p.stored(ctx); err == nil {
-		if l, lost := p.anonymousOf(g, id, tagVolume); lost && l.name == name {
+		if l, lost := p.anonymousOf(g, id, tagVolume); lost && l.Name == name {
 			identity = "" // its name alone says which it is, and that is enough to take a device away that nothing holds
 		}
 	}
@@ -171,9 +171,9 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 // for all that. Where the group cannot be read it is the one that loam gave it.
 func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
 	if g, err := p.stored(ctx); err == nil {
-		if i := slices.IndexFunc(g.lvs, func(l lv) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.lvs[i]) != nil {
-			if _, own := g.find(name); !own {
-				return g.lvs[i].name
+		if i := slices.IndexFunc(g.LVs, func(l LV) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.LVs[i]) != nil {
+			if _, own := g.Find(name); !own {
+				return g.LVs[i].Name
 			}
 		}
 	}
@@ -199,23 +199,23 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	if err != nil || !active {
 		return err
 	}
-	g, err := p.look(ctx)
+	r, err := p.look(ctx)
 	if err != nil {
 		if failed != nil {
 			return unread(failed, err)
 		}
 		return err
 	}
-	l, there := g.find(name)
+	l, there := r.Find(name)
 	switch {
 	case !there:
-		return p.gone(ctx, g, name)
-	case identity != "" && !l.has(identity):
+		return p.gone(ctx, &r.Layout, name)
+	case identity != "" && !l.Has(identity):
 		return nil // somebody else's
-	case l.is(attrOpen, 'o') || slices.ContainsFunc(g.lvs, func(s lv) bool { return s.origin == name && s.isCOW() && s.is(attrOpen, 'o') }):
+	case r.open(name):
 		return p.isOpen(name)
 	case failed != nil:
-		return p.explain(failed, g, 0)
+		return p.explain(failed, r, 0)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: lvchange --activate n ended well, and %s, the device of logical volume %q, is there", p.name, d.Device, name)
 }

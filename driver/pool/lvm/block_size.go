@@ -18,17 +18,17 @@ import (
 // a group each command that takes space for a volume is given the disks that fit. Where all disks are alike, no command is.
 
 // blocksOf returns the size of a logical block of each disk of the group that is there, by its path.
-func (p *Pool) blocksOf(g *group) (map[string]volume.Size, error) {
+func (p *Pool) blocksOf(g *Layout) (map[string]volume.Size, error) {
 	blocks := map[string]volume.Size{}
-	for _, d := range g.disks {
-		if d.missing || !strings.HasPrefix(d.name, "/") {
+	for _, d := range g.Disks {
+		if d.Missing || !strings.HasPrefix(d.Path, "/") {
 			continue
 		}
-		size, err := p.diskBlock(d.name)
+		size, err := p.diskBlock(d.Path)
 		if err != nil {
-			return nil, volume.Errorf(volume.Unavailable, "pool %q: how large the logical blocks of disk %s are: %w", p.name, d.name, err)
+			return nil, volume.Errorf(volume.Unavailable, "pool %q: how large the logical blocks of disk %s are: %w", p.name, d.Path, err)
 		}
-		blocks[d.name] = size
+		blocks[d.Path] = size
 	}
 	return blocks, nil
 }
@@ -43,21 +43,21 @@ var dataPart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(
 
 // shown returns the size of the logical blocks that a logical volume has where it lies now: the largest of its disks'. One
 // in a thin pool has those of the pool. 0 where none of its disks is there.
-func (p *Pool) shown(g *group, l lv, blocks map[string]volume.Size) (largest volume.Size) {
+func (p *Pool) shown(g *Layout, l LV, blocks map[string]volume.Size) (largest volume.Size) {
 	if all := sizes(blocks); len(all) == 1 {
 		return all[0]
 	}
-	name := l.name
-	if l.pool != "" {
-		name = l.pool
+	name := l.Name
+	if l.Pool != "" {
+		name = l.Pool
 	}
-	for _, s := range g.segments {
-		rest, ok := strings.CutPrefix(strings.Trim(s.lv, "[]"), name)
+	for _, part := range g.LVs {
+		rest, ok := strings.CutPrefix(part.Name, name)
 		if !ok || !dataPart().MatchString(rest) {
 			continue
 		}
-		for _, r := range s.ranges {
-			largest = max(largest, blocks[r[:max(strings.LastIndex(r, ":"), 0)]])
+		for _, r := range part.ranges() {
+			largest = max(largest, blocks[r.Disk])
 		}
 	}
 	return largest
@@ -65,8 +65,8 @@ func (p *Pool) shown(g *group, l lv, blocks map[string]volume.Size) (largest vol
 
 // blockOf returns the size of the logical blocks that belong to a volume or snapshot: what was recorded when it was made, and
 // where a release has made it that did not record it, what it has now.
-func (p *Pool) blockOf(g *group, l lv) (volume.Size, error) {
-	r, err := readRecord(l.tags)
+func (p *Pool) blockOf(g *Layout, l LV) (volume.Size, error) {
+	r, err := readRecord(l.Tags)
 	if err != nil || r.BlockBytes != 0 {
 		return r.BlockBytes, err
 	}
@@ -74,14 +74,14 @@ func (p *Pool) blockOf(g *group, l lv) (volume.Size, error) {
 	if err != nil {
 		return 0, err
 	}
-	if origin, ok := g.find(l.origin); ok && !p.thin() { // a copy-on-write snapshot shows what its volume does
+	if origin, ok := g.Find(l.Origin); ok && !p.thin() { // a copy-on-write snapshot shows what its volume does
 		l = origin
 	}
 	return p.shown(g, l, blocks), nil
 }
 
 // withBlock adds the size of its logical blocks to a volume that has none recorded. Nobody knows it while its disks are away.
-func (p *Pool) withBlock(g *group, l lv, v volume.Volume) volume.Volume {
+func (p *Pool) withBlock(g *Layout, l LV, v volume.Volume) volume.Volume {
 	if v.BlockBytes == 0 {
 		v.BlockBytes, _ = p.blockOf(g, l)
 	}
@@ -89,7 +89,7 @@ func (p *Pool) withBlock(g *group, l lv, v volume.Volume) volume.Volume {
 }
 
 // mixedText says which logical blocks the disks of a group have, where they are not alike.
-func mixedText(g *group, blocks map[string]volume.Size) string {
+func mixedText(g *Layout, blocks map[string]volume.Size) string {
 	var parts []string
 	for _, size := range sizes(blocks) {
 		var on []string
@@ -100,11 +100,11 @@ func mixedText(g *group, blocks map[string]volume.Size) string {
 		}
 		parts = append(parts, fmt.Sprintf("%d on %s", int64(size), strings.Join(on, ", ")))
 	}
-	return fmt.Sprintf("volume group %q has logical blocks of different sizes (bytes): %s", g.name, strings.Join(parts, "; "))
+	return fmt.Sprintf("volume group %q has logical blocks of different sizes (bytes): %s", g.Name, strings.Join(parts, "; "))
 }
 
 // mixedRoom is what volumes of disks that are alike can have, and a note for people; an empty note where all disks are.
-func (p *Pool) mixedRoom(g *group) (total, largest int64, note string) {
+func (p *Pool) mixedRoom(g *Layout) (total, largest int64, note string) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return 0, 0, "" // what is to be done there says so
@@ -122,7 +122,7 @@ func (p *Pool) mixedRoom(g *group) (total, largest int64, note string) {
 
 // fits says whether the device of a volume has, or will have, no larger logical blocks than belong to it. The kind of its error is
 // InUse.
-func (p *Pool) fits(ctx context.Context, v volume.Volume, l lv) error {
+func (p *Pool) fits(ctx context.Context, v volume.Volume, l LV) error {
 	if v.BlockBytes == 0 {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (p *Pool) fits(ctx context.Context, v volume.Volume, l lv) error {
 	if has <= v.BlockBytes {
 		return nil
 	}
-	lies := l.name
+	lies := l.Name
 	if p.thin() {
 		lies = p.config.ThinPool + "_tdata"
 	}

@@ -19,10 +19,10 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	identity, cost := tagVolume+spec.ID.String(), p.cost(made.size)
+	identity, cost := tagVolume+spec.ID.String(), p.cost(made.Size)
 	half := made
-	half.tags = append(slices.Clone(made.tags), tagMaking)
-	made.tags = append(slices.Clone(made.tags), filled...)
+	half.Tags = append(slices.Clone(made.Tags), tagMaking)
+	made.Tags = append(slices.Clone(made.Tags), filled...)
 	err = p.take(ctx, cost, func() error {
 		_, err := p.lvm(ctx, p.lvcreate(half, "n")...)
 		return err
@@ -30,63 +30,64 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
 	}
-	if err := p.fill(ctx, from, half); err != nil {
+	if err := p.fill(ctx, from, half.LV); err != nil {
 		err = volume.Errorf(volume.KindOf(err), "volume %q from %s: %w", spec.ID, spec.Source, err)
-		return volume.Volume{}, errors.Join(err, p.remove(context.WithoutCancel(ctx), made.name, identity))
+		return volume.Volume{}, errors.Join(err, p.remove(context.WithoutCancel(ctx), made.Name, identity))
 	}
-	change := slices.Concat([]string{"lvchange"}, addTags(filled...), delTags(tagMaking), p.only(made.name, identity))
+	change := slices.Concat([]string{"lvchange"}, addTags(filled...), delTags(tagMaking), p.only(made.Name, identity))
 	if _, err := p.lvm(ctx, change...); err != nil {
 		return p.made(ctx, spec, 0, err)
 	}
-	return p.volume(made)
+	return p.volume(made.LV)
 }
 
 // copySource is what blocks are copied from: a volume, or a snapshot of it.
 type copySource struct {
-	lv
-	volume lv
+	LV
+	volume LV
 }
 
 // planCopy finds the source, and describes the volume and the tags that say then up to where it is filled.
-func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource, made lv, filled []string, err error) {
-	g, err := p.look(ctx)
+func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource, made newLV, filled []string, err error) {
+	r, err := p.look(ctx)
 	if err != nil {
 		return from, made, nil, err
 	}
-	if from.lv, err = p.sourceIn(g, *spec.Source); err != nil {
+	g := &r.Layout
+	if from.LV, err = p.sourceIn(g, *spec.Source); err != nil {
 		return from, made, nil, err
 	}
-	if from.volume = from.lv; from.isCOW() { // that with a cache has an origin, too
-		from.volume, _ = g.find(from.origin)
+	if from.volume = from.LV; from.IsCOW() { // that with a cache has an origin, too
+		from.volume, _ = g.Find(from.Origin)
 	}
-	if err := p.grownByOthers(spec.Source.ID, from.lv); err != nil {
+	if err := p.grownByOthers(spec.Source.ID, from.LV); err != nil {
 		return from, made, nil, err
 	}
-	if from.invalid() {
+	if r.States[from.Name].Invalid {
 		return from, made, nil, p.lost(*spec.Source)
 	}
-	size, err := spec.PickSize(from.size, p.unit(), p.unit())
+	size, err := spec.PickSize(from.Size, p.unit(), p.unit())
 	if err != nil {
 		return from, made, nil, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
 	if spec.Source.Kind == volume.FromVolume {
-		if err := p.makeReady(ctx, spec.Source.ID, from.lv); err != nil {
+		if err := p.makeReady(ctx, spec.Source.ID, from.LV); err != nil {
 			return from, made, nil, err
 		}
 	}
-	at, err := p.placeCopy(g, spec, from.lv, size)
+	at, err := p.placeCopy(g, spec, from.LV, size)
 	if err != nil {
 		return from, made, nil, err
 	}
-	tags, err := copyTags(at.apply(spec), from.lv)
+	tags, err := copyTags(at.apply(spec), from.LV)
 	filled = []string{tagReady}
-	if size > from.size && p.wipes() {
-		filled[0] = wipedTag(from.size)
+	if size > from.Size && p.wipes() {
+		filled[0] = wipedTag(from.Size)
 	}
 	if p.wipes() {
 		filled = append(filled, readyToTag(size))
 	}
-	return from, lv{name: p.lvName(forVolume, spec.ID.Name), size: size, on: at.on, tags: tags}, filled, err
+	return from, newLV{LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: tags}, at.on}, filled, err
 }
 
 func (p *Pool) lost(s volume.Source) error {
@@ -94,8 +95,8 @@ func (p *Pool) lost(s volume.Source) error {
 }
 
 // fill copies the blocks. Of a volume that is attached it copies a snapshot, so that they are of one instant.
-func (p *Pool) fill(ctx context.Context, from copySource, to lv) (err error) {
-	text, _ := tagged(to.tags, tagVolume)
+func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
+	text, _ := tagged(to.Tags, tagVolume)
 	attached, release, err := p.holdDevices(ctx, from.volume)
 	if err != nil {
 		return err
@@ -104,33 +105,33 @@ func (p *Pool) fill(ctx context.Context, from copySource, to lv) (err error) {
 	end := context.WithoutCancel(ctx)
 	defer func() {
 		if err := release(end); err != nil { // the copy is whole for all that, and an attach tries it again
-			klog.FromContext(ctx).Error(err, "the device of a volume that was copied from stays", "pool", p.name, "volume", from.volume.name)
+			klog.FromContext(ctx).Error(err, "the device of a volume that was copied from stays", "pool", p.name, "volume", from.volume.Name)
 		}
 	}()
-	source := from.lv
-	if attached && from.name == from.volume.name {
+	source := from.LV
+	if attached && from.Name == from.volume.Name {
 		id, err := volume.ParseID(text)
 		if err != nil {
 			return err
 		}
-		source = lv{name: p.lvName(forSpare, id.Name), size: from.size, origin: from.name, tags: []string{tagSpare + text, tagMaking}}
-		defer func() { err = errors.Join(err, p.remove(end, source.name, source.tags[0])) }()
-		cost := p.snapshotCost(source.size)
-		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.origin, source, false) }); err != nil {
+		source = LV{Name: p.lvName(forSpare, id.Name), Size: from.Size, Origin: from.Name, Tags: []string{tagSpare + text, tagMaking}}
+		defer func() { err = errors.Join(err, p.remove(end, source.Name, source.Tags[0])) }()
+		cost := p.snapshotCost(source.Size)
+		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.Origin, source, false) }); err != nil {
 			return p.why(ctx, err, cost)
 		}
 	}
-	device, err := p.activate(ctx, to.name, false, tagVolume+text, tagMaking)
+	device, err := p.activate(ctx, to.Name, false, tagVolume+text, tagMaking)
 	if err != nil {
 		return p.why(ctx, err, 0)
 	}
-	defer func() { err = errors.Join(err, p.deactivate(end, to.name, tagVolume+text)) }()
-	d, active, err := p.device(source.name)
+	defer func() { err = errors.Join(err, p.deactivate(end, to.Name, tagVolume+text)) }()
+	d, active, err := p.device(source.Name)
 	switch {
 	case err != nil:
 		return err
 	case !active || device == "":
-		return volume.Errorf(volume.Internal, "pool %q: the device of logical volume %q or %q did not appear", p.name, source.name, to.name)
+		return volume.Errorf(volume.Internal, "pool %q: the device of logical volume %q or %q did not appear", p.name, source.Name, to.Name)
 	}
 	return p.copyDevice(ctx, device, d.Device, source)
 }
@@ -138,21 +139,21 @@ func (p *Pool) fill(ctx context.Context, from copySource, to lv) (err error) {
 // logEvery is how often a copy says in the log how far it is.
 const logEvery = 30 * time.Second
 
-func (p *Pool) copyDevice(ctx context.Context, to, from string, source lv) error {
+func (p *Pool) copyDevice(ctx context.Context, to, from string, source LV) error {
 	started := time.Now()
 	said := started
-	err := host.CopyDevice(ctx, to, from, source.size, func(done volume.Size) {
+	err := host.CopyDevice(ctx, to, from, source.Size, func(done volume.Size) {
 		if time.Since(said) >= logEvery {
 			said = time.Now()
-			klog.FromContext(ctx).Info("copying blocks", "pool", p.name, "from", source.name, "done", done, "of", source.size, "took", said.Sub(started))
+			klog.FromContext(ctx).Info("copying blocks", "pool", p.name, "from", source.Name, "done", done, "of", source.Size, "took", said.Sub(started))
 		}
 	})
-	if err == nil || !source.isCOW() {
+	if err == nil || !source.IsCOW() {
 		return err
 	}
-	if g, lookErr := p.look(ctx); lookErr == nil {
-		if l, there := g.find(source.name); there && l.invalid() {
-			return errors.Join(volume.Errorf(volume.Internal, "snapshot %q has lost what it had to keep of its volume, so nothing can be restored from it: delete it", source.name), err)
+	if r, lookErr := p.look(ctx); lookErr == nil {
+		if r.States[source.Name].Invalid {
+			return errors.Join(volume.Errorf(volume.Internal, "snapshot %q has lost what it had to keep of its volume, so nothing can be restored from it: delete it", source.Name), err)
 		}
 	}
 	return err

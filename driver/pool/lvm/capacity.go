@@ -33,26 +33,67 @@ const (
 // overflow it, before it refuses new ones.
 const nearlyFull = 90
 
-// room measures the pool in a report.
-func (p *Pool) room(g *group) (r room, err error) {
+// room measures the pool, of whose thin pool the state is given.
+func (p *Pool) room(g *Layout, pool State) (room, error) {
 	if p.thin() {
-		if r, err = p.thinRoom(g); err != nil {
-			return r, err
-		}
-	} else {
-		r = p.thickRoom(g)
+		return p.thinRoom(g, pool)
 	}
-	if g.texts > 0 && g.textFree < textOfOne/4 {
-		r.free, r.largest, r.trouble = 0, 0, textsFull(g)
+	return p.thickRoom(g), nil
+}
+
+// reportedRoom is room with what LVM reports beside the layout.
+func (p *Pool) reportedRoom(of *Report) (room, error) {
+	r, err := p.room(&of.Layout, of.States[p.config.ThinPool])
+	if err != nil {
+		return r, err
+	}
+	if !p.thin() {
+		r.trouble = cmp.Or(r.trouble, p.unhealthy(of))
+	}
+	if of.Texts > 0 && of.TextFree < textOfOne/4 {
+		r.free, r.largest, r.trouble = 0, 0, textsFull(of)
 	}
 	return r, nil
 }
 
-func (p *Pool) thickRoom(g *group) (r room) {
+// roomNow is room with the thin pool as device-mapper has it. One that has failed says no numbers, and LVM is asked.
+func (p *Pool) roomNow(ctx context.Context, g *Layout) (room, error) {
+	if !p.thin() {
+		return p.room(g, State{})
+	}
+	usage, active, err := p.thinUsage()
+	if err != nil {
+		r, err := p.look(ctx)
+		if err != nil {
+			return room{}, err
+		}
+		return p.reportedRoom(r)
+	}
+	state := State{Active: active, Data: usage.Data, Metadata: usage.Metadata, Health: usage.Health}
+	p.noticeUsage(g, state)
+	return p.room(g, state)
+}
+
+// unhealthy says what is wrong with the first thick volume or snapshot of which something is, empty for nothing.
+func (p *Pool) unhealthy(r *Report) string {
+	for _, l := range r.LVs {
+		state := r.States[l.Name]
+		switch {
+		case !p.ours(l):
+		case state.Invalid:
+			return fmt.Sprintf("snapshot %q has lost what it had to keep, and cannot be restored: delete it", l.Name)
+		case state.Health != "":
+			return fmt.Sprintf("logical volume %q is %s: lvs -a -o +lv_health_status,devices %s", l.Name, state.Health, r.Name)
+		}
+	}
+	return ""
+}
+
+func (p *Pool) thickRoom(g *Layout) (r room) {
 	var free []int64
-	for _, d := range g.disks {
-		if d.allocatable && !d.missing {
-			free = append(free, d.free)
+	for _, d := range g.Disks {
+		if d.Allocatable && !d.Missing {
+			free = append(free, d.Free)
 		}
 	}
 	r.free, r.largest = p.shape.room(free)
@@ -60,94 +101,82 @@ func (p *Pool) thickRoom(g *group) (r room) {
 		r.free, r.largest, r.note = total, largest, note
 	}
 	r.total = r.free
-	for _, l := range g.lvs {
+	for _, l := range g.LVs {
 		switch {
 		case !p.ours(l):
-		case l.isCOW():
-			r.total += p.shape.cowCost(int64(l.cow / g.extent))
+		case l.IsCOW():
+			r.total += p.shape.cowCost(int64(l.Store / g.Extent))
 		default:
-			r.total += p.shape.cost(l.size, g.extent)
-		}
-		if p.ours(l) && l.invalid() && r.trouble == "" {
-			r.trouble = fmt.Sprintf("snapshot %q has lost what it had to keep, and cannot be restored: delete it", l.name)
-		}
-		if p.ours(l) && l.health != "" && r.trouble == "" {
-			r.trouble = fmt.Sprintf("logical volume %q is %s: lvs -a -o +lv_health_status,devices %s", l.name, l.health, g.name)
+			r.total += p.shape.cost(l.Size, g.Extent)
 		}
 	}
-	back := p.shape.cost(p.config.Reserve(p.shape.bytes(r.total+p.shape.meta, g.extent)), g.extent) - p.shape.meta
-	r.trouble = cmp.Or(p.reserveTrouble(p.shape.bytes(back+p.shape.meta, g.extent), p.shape.bytes(r.total+p.shape.meta, g.extent)), r.trouble)
+	back := p.shape.cost(p.config.Reserve(p.shape.bytes(r.total+p.shape.meta, g.Extent)), g.Extent) - p.shape.meta
+	r.trouble = p.reserveTrouble(p.shape.bytes(back+p.shape.meta, g.Extent), p.shape.bytes(r.total+p.shape.meta, g.Extent))
 	r.total, r.free, r.reserve = max(r.total-back, 0), max(r.free-back, 0), back
 	r.largest = min(r.largest, r.free)
 	if p.tooFewDisks(g) {
-		r.trouble = fmt.Sprintf("a volume of type %s needs %d disks, and volume group %q has %d: vgextend it", p.config.Type, p.shape.images, g.name, len(g.disks))
+		r.trouble = fmt.Sprintf("a volume of type %s needs %d disks, and volume group %q has %d: vgextend it", p.config.Type, p.shape.images, g.Name, len(g.Disks))
 	}
-	if g.missing > 0 {
+	if g.Missing > 0 {
 		r.free, r.largest = 0, 0 // LVM changes nothing now
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.name, g.missing, p.strayDevices(g))
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.strayDevices(g))
 	}
 	return r
 }
 
 // thinRoom adds up what all volumes and snapshots in the thin pool, also those of others, may come to
 // need of its data and metadata.
-func (p *Pool) thinRoom(g *group) (room, error) {
-	t, ok := g.find(p.config.ThinPool)
+func (p *Pool) thinRoom(g *Layout, state State) (room, error) {
+	t, ok := g.Find(p.config.ThinPool)
 	if !ok {
-		return room{}, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
+		return room{}, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.Name)
 	}
-	promised, mapped := p.promises(g, t)
+	promised, mapped := p.promises(t)
 	limit := min(promised, mapped) // full metadata is worse than full data
 	var taken, foreign volume.Size
-	for _, l := range g.lvs {
-		if l.pool != t.name {
+	for _, l := range g.LVs {
+		if l.Pool != t.Name {
 			continue
 		}
-		taken += l.size
+		taken += l.Size
 		if !p.ours(l) {
-			foreign += l.size
+			foreign += l.Size
 		}
 	}
-	back := p.config.Reserve(t.size)
+	back := p.config.Reserve(t.Size)
 	r := room{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0)), reserve: int64(back), trouble: p.reserveTrouble(back, limit)}
 	switch {
-	case g.missing > 0:
+	case g.Missing > 0:
 		r.free = 0
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.name, g.missing, p.strayDevices(g))
-	case taken > 0 && !t.is(attrState, 'a'):
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.strayDevices(g))
+	case taken > 0 && !state.Active:
 		r.free, r.broken = 0, true
-		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.name, g.name)
-	case t.health == host.ThinReadOnly && t.metadata < nearlyFull:
+		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.Name, g.Name)
+	case state.Health == host.ThinReadOnly && state.Metadata < nearlyFull:
 		r.free, r.broken = 0, true
-		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: when all of its volumes are detached, it is checked and can be written to again", t.name)
-	case t.health != "" && t.health != host.ThinReadOnly:
-		r.free, r.broken = 0, t.health != host.ThinOutOfData
-		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.name, t.health)
-	case t.data >= nearlyFull && taken > t.size:
+		r.trouble = fmt.Sprintf("thin pool %q is read-only since a write of its metadata failed: when all of its volumes are detached, it is checked and can be written to again", t.Name)
+	case state.Health != "" && state.Health != host.ThinReadOnly:
+		r.free, r.broken = 0, state.Health != host.ThinOutOfData
+		r.trouble = fmt.Sprintf("thin pool %q is %s: see lvmthin(7)", t.Name, state.Health)
+	case state.Data >= nearlyFull && taken > t.Size:
 		r.free = 0
-		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its data taken: lvextend it, or delete volumes", t.name, t.data)
-	case t.metadata >= nearlyFull:
+		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its data taken: lvextend it, or delete volumes", t.Name, state.Data)
+	case state.Metadata >= nearlyFull:
 		r.free = 0
-		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its metadata taken: lvextend --poolmetadatasize it", t.name, t.metadata)
+		r.trouble = fmt.Sprintf("thin pool %q has %.1f%% of its metadata taken: lvextend --poolmetadatasize it", t.Name, state.Metadata)
 	}
 	if failed := p.extensionTrouble(); failed != "" && r.trouble == "" {
 		r.trouble = failed
 	} else if failed != "" {
 		r.trouble += "; " + failed
 	}
-	r.largest = r.free / int64(g.extent) * int64(g.extent)
+	r.largest = r.free / int64(g.Extent) * int64(g.Extent)
 	return r, nil
 }
 
 // promises returns what a thin pool may promise by its size, and what its metadata can map.
-func (p *Pool) promises(g *group, t lv) (promised, mapped volume.Size) {
-	var chunk volume.Size
-	for _, s := range g.segments {
-		if s.lv == t.name {
-			chunk = s.chunk
-		}
-	}
-	return volume.Size(float64(t.size) * p.config.Ratio()), max(t.metaBytes-metadataBytes, 0) / mappingBytes * chunk
+func (p *Pool) promises(t LV) (promised, mapped volume.Size) {
+	return volume.Size(float64(t.Size) * p.config.Ratio()), max(t.MetadataSize-metadataBytes, 0) / mappingBytes * t.Chunk
 }
 
 // bytes turns what room counts in into the size of a volume.
@@ -181,25 +210,26 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	if cannot == nil {
 		cannot = p.disagreement(ctx)
 	}
-	g, err := p.look(ctx)
+	reported, err := p.look(ctx)
 	if err != nil {
 		return volume.PoolStatus{}, err
 	}
-	if err := p.check(g); err != nil {
+	if err := p.checkReport(reported); err != nil {
 		return volume.PoolStatus{}, err
 	}
-	r, err := p.room(g)
+	g := &reported.Layout
+	r, err := p.reportedRoom(reported)
 	if err != nil {
 		return volume.PoolStatus{}, err
 	}
-	if cannot != nil && g.missing == 0 { // without a disk, that is what is to be said
+	if cannot != nil && g.Missing == 0 { // without a disk, that is what is to be said
 		klog.FromContext(ctx).Error(cannot, "nothing can be made in a thin pool", "pool", p.name)
 		r.free, r.largest = 0, 0
 		r.trouble = strings.TrimSuffix(strings.TrimPrefix(cannot.Error(), fmt.Sprintf("pool %q: ", p.name))+"; "+r.trouble, "; ")
 	} else if held := p.numberTrouble(ctx); held != "" {
 		r.free, r.largest, r.trouble = 0, 0, held
 	}
-	if held := p.heldBack(g); held != "" {
+	if held := p.heldBack(reported); held != "" {
 		r.free, r.largest, r.trouble = 0, 0, strings.TrimSuffix(held+"; "+r.trouble, "; ")
 	}
 	damage := p.damageIn(g)
@@ -209,7 +239,7 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	p.space.Lock()
 	making := p.space.making
 	p.space.Unlock()
-	extent := g.extent
+	extent := g.Extent
 	return volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
 		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.fallbacks.Load(), Held: p.held.Read(),

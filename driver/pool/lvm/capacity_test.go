@@ -39,36 +39,35 @@ func TestCapacityIsHonest(t *testing.T) {
 }
 
 func TestThinCapacityCountsDataAndMetadata(t *testing.T) {
-	base := func() *group {
-		return &group{name: "vg0", extent: volume.MiB, attr: "wz--n-",
-			segments: []segment{{lv: "tp", chunk: 64 * volume.KiB}},
-			lvs: []lv{
-				{name: "tp", size: volume.GiB, metaBytes: 4 * volume.MiB, attr: "twi-a-tz--"},
-				{name: "loam.fast.v.a", size: 100 * volume.MiB, pool: "tp", tags: []string{"loam.storage/volume=n1/fast/a"}},
-				{name: "theirs", size: 24 * volume.MiB, pool: "tp"},
-			}}
+	base := func() *Report {
+		return &Report{States: map[string]State{"tp": {Active: true}}, Layout: Layout{Name: "vg0", Extent: volume.MiB,
+			LVs: []LV{
+				{Name: "tp", Size: volume.GiB, Type: ThinPool, ThinData: ThinData{MetadataSize: 4 * volume.MiB, Chunk: 64 * volume.KiB, Zeroes: true}},
+				{Name: "loam.fast.v.a", Size: 100 * volume.MiB, Pool: "tp", Tags: []string{"loam.storage/volume=n1/fast/a"}},
+				{Name: "theirs", Size: 24 * volume.MiB, Pool: "tp"},
+			}}}
 	}
 	for what, c := range map[string]struct {
 		config  Config
-		change  func(*group)
+		change  func(*Report)
 		free    volume.Size
 		trouble string
 	}{
-		"as it is":                        {Config{}, func(*group) {}, 900 * volume.MiB, ""},
-		"with a reserve":                  {Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, func(*group) {}, 800 * volume.MiB, ""},
-		"overprovisioned":                 {Config{Space: config.Space{Overprovision: 2}}, func(*group) {}, 1924 * volume.MiB, ""},
-		"little metadata":                 {Config{}, func(g *group) { g.lvs[0].metaBytes = metadataBytes + 52*1024 }, 0, ""},
-		"metadata is not overprovisioned": {Config{Space: config.Space{Overprovision: 9}}, func(g *group) { g.lvs[0].metaBytes = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
-		"full of data":                    {Config{Space: config.Space{Overprovision: 2}}, func(g *group) { g.lvs[0].data = 95; g.lvs[1].size = volume.GiB }, 0, "data"},
-		"full, all promised":              {Config{}, func(g *group) { g.lvs[0].data = 95 }, 900 * volume.MiB, ""},
-		"full of metadata":                {Config{}, func(g *group) { g.lvs[0].metadata = 95 }, 0, "metadata"},
-		"needs a check":                   {Config{}, func(g *group) { g.lvs[0].health = "failed" }, 0, "failed"},
-		"a disk lost":                     {Config{}, func(g *group) { g.missing = 1 }, 0, "disks"},
+		"as it is":                        {Config{}, func(*Report) {}, 900 * volume.MiB, ""},
+		"with a reserve":                  {Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, func(*Report) {}, 800 * volume.MiB, ""},
+		"overprovisioned":                 {Config{Space: config.Space{Overprovision: 2}}, func(*Report) {}, 1924 * volume.MiB, ""},
+		"little metadata":                 {Config{}, func(g *Report) { g.LVs[0].MetadataSize = metadataBytes + 52*1024 }, 0, ""},
+		"metadata is not overprovisioned": {Config{Space: config.Space{Overprovision: 9}}, func(g *Report) { g.LVs[0].MetadataSize = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
+		"full of data":                    {Config{Space: config.Space{Overprovision: 2}}, func(g *Report) { g.States["tp"] = State{Active: true, Data: 95}; g.LVs[1].Size = volume.GiB }, 0, "data"},
+		"full, all promised":              {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Data: 95} }, 900 * volume.MiB, ""},
+		"full of metadata":                {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Metadata: 95} }, 0, "metadata"},
+		"needs a check":                   {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Health: "failed"} }, 0, "failed"},
+		"a disk lost":                     {Config{}, func(g *Report) { g.Missing = 1 }, 0, "disks"},
 	} {
 		c.config.VolumeGroup, c.config.ThinPool = "vg0", "tp"
 		g := base()
 		c.change(g)
-		r, err := testPool(t, c.config).room(g)
+		r, err := testPool(t, c.config).reportedRoom(g)
 		if err != nil || volume.Size(r.free) != c.free || volume.Size(r.largest) != c.free || (c.trouble == "") != (r.trouble == "") || !strings.Contains(r.trouble, c.trouble) {
 			t.Errorf("%s: %+v, %v; want %d free", what, r, err, c.free)
 		}

@@ -142,9 +142,9 @@ func (p *Pool) keepReadOnlyAll(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var ours []string
-	for _, l := range g.lvs {
+	for _, l := range g.LVs {
 		if p.ours(l) {
-			ours = append(ours, l.name)
+			ours = append(ours, l.Name)
 		}
 	}
 	return p.keepReadOnly(ours...)
@@ -174,28 +174,30 @@ func (p *Pool) only(name string, tags ...string) []string {
 }
 
 // look has LVM report the volume group.
-func (p *Pool) look(ctx context.Context) (*group, error) { return p.reports.get(ctx, p.name, p.report) }
+func (p *Pool) look(ctx context.Context) (*Report, error) {
+	return p.reports.get(ctx, p.name, p.report)
+}
 
 // report reads the volume group from the disks that it had, and where that is not all of it any more, from those
 // that are found to be its now.
-func (p *Pool) report(ctx context.Context) (*group, error) {
+func (p *Pool) report(ctx context.Context) (*Report, error) {
 	disks := p.scanned()
 	g, err := p.reportFrom(ctx, disks)
-	if len(disks) > 0 && (err != nil || g.missing > 0 || p.isAnother(g.id)) {
+	if len(disks) > 0 && (err != nil || g.Missing > 0 || p.isAnother(g.ID)) {
 		g, err = p.reportFrom(ctx, nil)
 	}
 	if err == nil {
-		err = p.same(g)
+		err = p.same(&g.Layout)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.remember(g)
-	p.noticeUsage(g)
+	p.remember(&g.Layout)
+	p.noticeUsage(&g.Layout, g.States[p.config.ThinPool])
 	return g, nil
 }
 
-func (p *Pool) reportFrom(ctx context.Context, disks []string) (*group, error) {
+func (p *Pool) reportFrom(ctx context.Context, disks []string) (*Report, error) {
 	out, err := p.run(ctx, "", disks, reportArgs(p.config.VolumeGroup))
 	if err != nil {
 		return nil, p.explain(err, nil, 0)
@@ -215,17 +217,17 @@ func isExit(err error) bool {
 
 // remember keeps which disks the group has, so that LVM need not look at others, and its extent size. Both are
 // looked at again where they do not do.
-func (p *Pool) remember(g *group) {
+func (p *Pool) remember(g *Layout) {
 	p.seen.Lock()
 	defer p.seen.Unlock()
-	p.extent = g.extent
+	p.extent = g.Extent
 	if p.uuid == "" {
-		p.uuid = g.id
+		p.uuid = g.ID
 	}
 	p.disks = p.disks[:0:0]
-	for _, d := range g.disks {
-		if !d.missing && strings.HasPrefix(d.name, "/") {
-			p.disks = append(p.disks, d.name)
+	for _, d := range g.Disks {
+		if !d.Missing && strings.HasPrefix(d.Path, "/") {
+			p.disks = append(p.disks, d.Path)
 		}
 	}
 }

@@ -65,14 +65,14 @@ func (c *copied) onlyCopied() bool { return c.copies > 0 && !c.attached }
 
 // holdDevices makes the devices of a thick volume and its snapshots appear to copy from, until release,
 // and reports whether it is attached: then it may be written to meanwhile.
-func (p *Pool) holdDevices(ctx context.Context, l lv) (attached bool, release func(context.Context) error, err error) {
-	c, done, err := p.change(ctx, l.name)
+func (p *Pool) holdDevices(ctx context.Context, l LV) (attached bool, release func(context.Context) error, err error) {
+	c, done, err := p.change(ctx, l.Name)
 	if err != nil {
 		return false, nil, err
 	}
 	defer done()
 	if c.copies == 0 {
-		if _, c.attached, err = p.attached(ctx, l.name); err != nil {
+		if _, c.attached, err = p.attached(ctx, l.Name); err != nil {
 			return false, nil, err
 		}
 		if !c.attached {
@@ -95,30 +95,30 @@ func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, er
 	if err != nil {
 		return d, false, err
 	}
-	l, _ := g.find(name)
-	return d, !l.has(tagCopying), nil
+	l, _ := g.Find(name)
+	return d, !l.Has(tagCopying), nil
 }
 
-func (p *Pool) activateForCopy(ctx context.Context, l lv) error {
+func (p *Pool) activateForCopy(ctx context.Context, l LV) error {
 	identity := p.identity(l)
-	tag := slices.Concat([]string{"lvchange"}, addTags(tagCopying), p.only(l.name, identity))
+	tag := slices.Concat([]string{"lvchange"}, addTags(tagCopying), p.only(l.Name, identity))
 	_, err := p.lvm(ctx, tag...)
 	if err == nil {
 		var device string
-		if device, err = p.activate(ctx, l.name, true, identity, tagCopying); err == nil && device == "" {
-			err = volume.Errorf(volume.NotFound, "pool %q: logical volume %q is gone", p.name, l.name)
+		if device, err = p.activate(ctx, l.Name, true, identity, tagCopying); err == nil && device == "" {
+			err = volume.Errorf(volume.NotFound, "pool %q: logical volume %q is gone", p.name, l.Name)
 		}
 	}
 	if err != nil {
 		err = p.why(ctx, err, 0)
-		_ = p.endCopying(ctx, l.name, identity) // an attach tries it again
+		_ = p.endCopying(ctx, l.Name, identity) // an attach tries it again
 	}
 	return err
 }
 
 // releaseDevices takes one copy off.
-func (p *Pool) releaseDevices(ctx context.Context, l lv) error {
-	c, done, err := p.change(context.WithoutCancel(ctx), l.name)
+func (p *Pool) releaseDevices(ctx context.Context, l LV) error {
+	c, done, err := p.change(context.WithoutCancel(ctx), l.Name)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (p *Pool) releaseDevices(ctx context.Context, l lv) error {
 	if c.copies--; c.copies > 0 || c.attached {
 		return nil
 	}
-	return p.endCopying(ctx, l.name, p.identity(l))
+	return p.endCopying(ctx, l.Name, p.identity(l))
 }
 
 // endCopying makes a logical volume that was active for copies inactive, and then takes the tag that says
@@ -142,12 +142,12 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 }
 
 // endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.
-func (p *Pool) endCopies(ctx context.Context, g *group) error {
-	for _, l := range g.lvs {
-		if !p.ours(l) || !l.has(tagCopying) || p.named(l) != nil {
+func (p *Pool) endCopies(ctx context.Context, g *Layout) error {
+	for _, l := range g.LVs {
+		if !p.ours(l) || !l.Has(tagCopying) || p.named(l) != nil {
 			continue
 		}
-		if err := p.endCopying(ctx, l.name, p.identity(l)); err != nil && !volume.Is(err, volume.InUse) {
+		if err := p.endCopying(ctx, l.Name, p.identity(l)); err != nil && !volume.Is(err, volume.InUse) {
 			return err
 		}
 	}

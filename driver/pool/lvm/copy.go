@@ -18,7 +18,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := spec.PickSize(source.size, p.unit(), p.unit())
+	size, err := spec.PickSize(source.Size, p.unit(), p.unit())
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
@@ -30,19 +30,19 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, tags: append(tags, tagReady)}
+	made := LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagReady)}
 	cost := p.cost(size)
 	err = p.take(ctx, cost, func() error {
-		if size == source.size {
-			return p.lvsnapshot(ctx, source.name, made, true)
+		if size == source.Size {
+			return p.lvsnapshot(ctx, source.Name, made, true)
 		}
-		return p.copyLarger(ctx, spec.ID, source.name, made)
+		return p.copyLarger(ctx, spec.ID, source.Name, made)
 	})
 	if err == nil {
 		return p.volume(made)
 	}
 	if isExit(err) { // perhaps because the source is gone
-		g, lookErr := p.look(ctx)
+		g, lookErr := layoutIn(p.look(ctx))
 		if lookErr == nil {
 			_, lookErr = p.sourceIn(g, *spec.Source)
 		}
@@ -54,10 +54,10 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 }
 
 // copyTags returns the tags that a copy of a source has in any case.
-func copyTags(spec volume.Spec, source lv) ([]string, error) {
+func copyTags(spec volume.Spec, source LV) ([]string, error) {
 	mark := markOf(source)
-	if _, isSnapshot := tagged(source.tags, tagSnapshot); isSnapshot {
-		r, err := readRecord(source.tags)
+	if _, isSnapshot := tagged(source.Tags, tagSnapshot); isSnapshot {
+		r, err := readRecord(source.Tags)
 		if err != nil {
 			return nil, volume.Errorf(volume.Internal, "%s: %w", spec.Source, err)
 		}
@@ -72,36 +72,36 @@ func copyTags(spec volume.Spec, source lv) ([]string, error) {
 }
 
 // copyLarger makes a copy that counts as half made until it is as large as it is to be.
-func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made lv) error {
+func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made LV) error {
 	half := made
-	half.tags = append(slices.Clone(made.tags), tagMaking)
+	half.Tags = append(slices.Clone(made.Tags), tagMaking)
 	if err := p.lvsnapshot(ctx, source, half, true); err != nil {
 		return err
 	}
-	err := p.lvextend(ctx, made.name, made.size, nil)
+	err := p.lvextend(ctx, made.Name, made.Size, nil)
 	if err == nil {
-		_, err = p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), p.only(made.name, tagVolume+id.String()))...)
+		_, err = p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), p.only(made.Name, tagVolume+id.String()))...)
 	}
 	if err != nil && !isExit(err) {
-		return errors.Join(err, p.remove(ctx, made.name, tagVolume+id.String()))
+		return errors.Join(err, p.remove(ctx, made.Name, tagVolume+id.String()))
 	}
 	return err // half made: that is seen to where it is looked at
 }
 
 // source finds what to copy, in the group that it returns too.
-func (p *Pool) source(ctx context.Context, s volume.Source) (*group, lv, error) {
+func (p *Pool) source(ctx context.Context, s volume.Source) (*Layout, LV, error) {
 	if !p.owns(s.ID) {
-		return nil, lv{}, p.missing(s.ID)
+		return nil, LV{}, p.missing(s.ID)
 	}
 	g, err := p.stored(ctx)
 	if err != nil {
-		return nil, lv{}, err
+		return nil, LV{}, err
 	}
 	source, err := p.sourceIn(g, s)
 	return g, source, err
 }
 
-func (p *Pool) sourceIn(g *group, s volume.Source) (lv, error) {
+func (p *Pool) sourceIn(g *Layout, s volume.Source) (LV, error) {
 	if s.Kind == volume.FromSnapshot {
 		l, err := p.findSnapshot(g, s.ID)
 		if err == nil {

@@ -44,7 +44,7 @@ func (p *Pool) snapshotCost(size volume.Size) int64 {
 
 // lvsnapshot makes a snapshot of a logical volume in one command. One that is no volume yet can
 // neither be written to nor activated by chance.
-func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable bool) error {
+func (p *Pool) lvsnapshot(ctx context.Context, origin string, s LV, writable bool) error {
 	if err := p.notFrozen(ctx, origin); err != nil {
 		return err
 	}
@@ -56,9 +56,9 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable boo
 	if writable {
 		permission = "rw"
 	}
-	args := []string{"lvcreate", "--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", permission, "--name", s.name}
+	args := []string{"lvcreate", "--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", permission, "--name", s.Name}
 	if !p.thin() {
-		args = append(args, "--chunksize", strconv.Itoa(int(cowChunk))+"b", "--extents", strconv.FormatInt(cowExtents(s.size, p.extentSize()), 10))
+		args = append(args, "--chunksize", strconv.Itoa(int(cowChunk))+"b", "--extents", strconv.FormatInt(cowExtents(s.Size, p.extentSize()), 10))
 		if p.shape.images > 1 {
 			args = append(args, "--stripes", strconv.Itoa(p.shape.images))
 		}
@@ -69,40 +69,22 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s lv, writable boo
 		return err
 	}
 	start := time.Now()
-	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.tags...), []string{p.config.VolumeGroup + "/" + origin})...)
+	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.Tags...), []string{p.config.VolumeGroup + "/" + origin})...)
 	if active && !d.ReadOnly {
 		p.held.Note(ctx, p.name, time.Since(start), "logicalVolume", origin, "atMost", true)
 	}
 	return err
 }
 
-// isOrigin reports whether a logical volume has copy-on-write snapshots.
-func (l lv) isOrigin() bool { return l.is(attrType, 'o') || l.is(attrType, 'O') }
-
-// isCOW reports whether it is such a snapshot.
-func (l lv) isCOW() bool { return l.is(attrType, 's') || l.is(attrType, 'S') }
-
-// restsOn reports whether a logical volume lacks what it does not have itself when the other one goes: as its copy-on-write snapshot, or as a thin
-// volume of another pool with an external origin.
-func (l lv) restsOn(origin lv) bool {
-	return origin.name != "" && l.origin == origin.name && (l.isCOW() || (l.pool != "" && l.pool != origin.pool))
-}
-
-// invalid reports whether it is a copy-on-write snapshot that has lost what it had to keep. LVM knows it
-// only while it is active.
-func (l lv) invalid() bool {
-	return l.isCOW() && (l.is(attrState, 'I') || l.is(attrState, 'S'))
-}
-
 // hasSnapshots is the error for what cannot be done with a volume that has snapshots.
-func (p *Pool) hasSnapshots(g *group, id volume.ID, cannot string) error {
+func (p *Pool) hasSnapshots(g *Layout, id volume.ID, cannot string) error {
 	var names []string
-	origin, _ := g.find(p.lvName(forVolume, id.Name))
-	for _, l := range g.lvs {
-		if l.restsOn(origin) {
-			text, ok := tagged(l.tags, tagSnapshot)
+	origin, _ := g.Find(p.lvName(forVolume, id.Name))
+	for _, l := range g.LVs {
+		if l.RestsOn(origin) {
+			text, ok := tagged(l.Tags, tagSnapshot)
 			if !ok {
-				text = g.name + "/" + l.name
+				text = g.Name + "/" + l.Name
 			}
 			names = append(names, text)
 		}

@@ -44,34 +44,40 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := lv{name: p.lvName(forVolume, spec.ID.Name), size: size, on: at.on, tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}
+	made := newLV{LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}, at.on}
 	if p.thin() {
-		made.tags = append(made.tags, tagReady)
+		made.Tags = append(made.Tags, tagReady)
 	} else {
-		made.tags = append(made.tags, wipedTag(0))
+		made.Tags = append(made.Tags, wipedTag(0))
 	}
 	return p.make(ctx, spec, made, p.lvcreate(made, "n"))
+}
+
+// newLV is a logical volume that is to be made.
+type newLV struct {
+	LV
+	on []string // the disks that it may lie on; none: any
 }
 
 // lvcreate returns the command that makes an empty logical volume, and activates it or not. Nothing of it
 // is zeroed or looked at. Only who says that it ignores the skip activates it later, so nothing does when the
 // machine starts (--setautoactivation is not there for RAID and thin ones).
-func (p *Pool) lvcreate(l lv, activate string) []string {
-	args := []string{"lvcreate", "--yes", "--activate", activate, "--ignoreactivationskip", "--setactivationskip", "y", "--name", l.name}
-	size := fmt.Sprintf("%db", l.size)
+func (p *Pool) lvcreate(l newLV, activate string) []string {
+	args := []string{"lvcreate", "--yes", "--activate", activate, "--ignoreactivationskip", "--setactivationskip", "y", "--name", l.Name}
+	size := fmt.Sprintf("%db", l.Size)
 	if p.thin() {
 		args = append(args, "--virtualsize", size, "--thinpool", p.config.ThinPool)
 	} else {
 		args = append(args, "--zero", "n", "--wipesignatures", "n", "--size", size)
 		args = append(args, p.shape.args...)
 	}
-	return slices.Concat(args, addTags(l.tags...), []string{p.config.VolumeGroup}, l.on)
+	return slices.Concat(args, addTags(l.Tags...), []string{p.config.VolumeGroup}, l.on)
 }
 
 // make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made
 // by a call that was cut off, or by this one.
-func (p *Pool) make(ctx context.Context, spec volume.Spec, made lv, command []string) (volume.Volume, error) {
-	cost := p.cost(made.size)
+func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command []string) (volume.Volume, error) {
+	cost := p.cost(made.Size)
 	err := p.take(ctx, cost, func() error {
 		_, err := p.lvm(ctx, command...)
 		return err
@@ -79,27 +85,28 @@ func (p *Pool) make(ctx context.Context, spec volume.Spec, made lv, command []st
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
 	}
-	return p.volume(made)
+	return p.volume(made.LV)
 }
 
 // made says what is there after a command failed that was to make a volume.
 func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed error) (volume.Volume, error) {
-	g, err := p.look(ctx)
+	r, err := p.look(ctx)
 	if err != nil {
 		return volume.Volume{}, unread(failed, err)
 	}
+	g := &r.Layout
 	name := p.lvName(forVolume, spec.ID.Name)
 	l, ours, err := p.volumeIn(g, spec.ID)
-	_, there := g.find(name)
+	_, there := g.Find(name)
 	switch {
 	case err != nil:
 		return volume.Volume{}, err
 	case !there:
-		return volume.Volume{}, p.explain(failed, g, cost)
+		return volume.Volume{}, p.explain(failed, r, cost)
 	case !ours:
-		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %q: there is a logical volume %q in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, name, g.name)
+		return volume.Volume{}, volume.Errorf(volume.Exists, "volume %q: there is a logical volume %q in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, name, g.Name)
 	case p.halfMade(g, l):
-		return volume.Volume{}, errors.Join(p.explain(failed, g, cost), p.remove(ctx, name, tagVolume+spec.ID.String()))
+		return volume.Volume{}, errors.Join(p.explain(failed, r, cost), p.remove(ctx, name, tagVolume+spec.ID.String()))
 	}
 	v, err := p.volume(l)
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 
 // damageOf says what of the tags of a volume or snapshot of ours is lost or damaged, and what to do; empty for nothing. A lost mark
 // is none: then the volume counts as used, and is never formatted.
-func (p *Pool) damageOf(l lv) string {
-	r, err := readRecord(l.tags)
-	_, isSnapshot := tagged(l.tags, tagSnapshot)
+func (p *Pool) damageOf(l LV) string {
+	r, err := readRecord(l.Tags)
+	_, isSnapshot := tagged(l.Tags, tagSnapshot)
 	if err == nil && isSnapshot && r.Volume == nil {
 		err = volume.Errorf(volume.Internal, "its record does not say what it was taken of")
 	}
 	if err != nil {
 		return fmt.Sprintf("%v: put the tags %s* of logical volume %s/%s back, as an earlier vgcfgbackup has them, or write a record (docs/on-disk.md); if it is to go, with its data: lvremove %[3]s/%[4]s",
-			err, tagRecord, p.config.VolumeGroup, l.name)
+			err, tagRecord, p.config.VolumeGroup, l.Name)
 	}
-	if _, inGroup := tagged(l.tags, tagGroup); isSnapshot && !inGroup && slices.Contains(p.namesOf(l, forMember), l.name) {
-		return fmt.Sprintf("logical volume %s/%s is a member of a group, and no tag %s… says of which: put it back", p.config.VolumeGroup, l.name, tagGroup)
+	if _, inGroup := tagged(l.Tags, tagGroup); isSnapshot && !inGroup && slices.Contains(p.namesOf(l, forMember), l.Name) {
+		return fmt.Sprintf("logical volume %s/%s is a member of a group, and no tag %s… says of which: put it back", p.config.VolumeGroup, l.Name, tagGroup)
 	}
-	if !isSnapshot && !l.has(tagReady) {
+	if !isSnapshot && !l.Has(tagReady) {
 		if _, err := wipedOf(l); err != nil {
-			return fmt.Sprintf("%v, and it has no tag %s either: put back the one that is lost; where every block of it holds its data: lvchange --addtag %[2]s %s/%s", err, tagReady, p.config.VolumeGroup, l.name)
+			return fmt.Sprintf("%v, and it has no tag %s either: put back the one that is lost; where every block of it holds its data: lvchange --addtag %[2]s %s/%s", err, tagReady, p.config.VolumeGroup, l.Name)
 		}
 	}
 	if _, _, err := readyTo(l); err != nil {
@@ -37,9 +37,9 @@ func (p *Pool) damageOf(l lv) string {
 }
 
 // namesOf returns the name that a logical volume of ours would have for a letter.
-func (p *Pool) namesOf(l lv, letters string) (names []string) {
+func (p *Pool) namesOf(l LV, letters string) (names []string) {
 	for _, what := range identities {
-		text, _ := tagged(l.tags, what.tag)
+		text, _ := tagged(l.Tags, what.tag)
 		if id, err := volume.ParseID(text); err == nil {
 			for _, letter := range letters {
 				names = append(names, p.lvName(string(letter), id.Name))
@@ -51,13 +51,13 @@ func (p *Pool) namesOf(l lv, letters string) (names []string) {
 
 // byName returns what an anonymous logical volume is, going by its name, if that says that it is what the tag is for. A name
 // that was hashed says nothing.
-func (p *Pool) byName(l lv, tag string) (volume.ID, bool) {
-	if isPart(l.name) || !p.anonymous(l) {
+func (p *Pool) byName(l LV, tag string) (volume.ID, bool) {
+	if l.IsPart() || !p.anonymous(l) {
 		return volume.ID{}, false
 	}
 	for _, what := range identities {
 		for _, letter := range what.letters {
-			name, ok := strings.CutPrefix(l.name, namePrefix+p.name+"."+string(letter)+".")
+			name, ok := strings.CutPrefix(l.Name, namePrefix+p.name+"."+string(letter)+".")
 			id := volume.ID{Node: p.node, Pool: p.name, Name: name}
 			if parsed, err := volume.ParseID(id.String()); ok && what.tag == tag && err == nil && parsed == id {
 				return id, true
@@ -68,15 +68,15 @@ func (p *Pool) byName(l lv, tag string) (volume.ID, bool) {
 }
 
 // anonymousOf returns the anonymous logical volume whose name is one of the ID's, if nothing else carries the ID's tag.
-func (p *Pool) anonymousOf(g *group, id volume.ID, tag string) (found lv, ok bool) {
-	for _, l := range g.lvs {
-		if isPart(l.name) {
+func (p *Pool) anonymousOf(g *Layout, id volume.ID, tag string) (found LV, ok bool) {
+	for _, l := range g.LVs {
+		if l.IsPart() {
 			continue // LVM gives those of a RAID volume the tags that this had when it was made
 		}
-		if l.has(tag + id.String()) {
-			return lv{}, false
+		if l.Has(tag + id.String()) {
+			return LV{}, false
 		}
-		if named, is := p.byName(l, tag); is && named == id && !ok && !l.has(tagMaking) {
+		if named, is := p.byName(l, tag); is && named == id && !ok && !l.Has(tagMaking) {
 			found, ok = l, true
 		}
 	}
@@ -84,13 +84,13 @@ func (p *Pool) anonymousOf(g *group, id volume.ID, tag string) (found lv, ok boo
 }
 
 // sign returns the logical volume as if it carried the ID's tag.
-func (p *Pool) sign(l lv, tag string, id volume.ID) lv {
-	l.tags = append(slices.DeleteFunc(slices.Clone(l.tags), func(t string) bool { return strings.HasPrefix(t, tag) }), tag+id.String())
+func (p *Pool) sign(l LV, tag string, id volume.ID) LV {
+	l.Tags = append(slices.DeleteFunc(slices.Clone(l.Tags), func(t string) bool { return strings.HasPrefix(t, tag) }), tag+id.String())
 	return l
 }
 
 // intact says whether a logical volume of ours that is whole is not damaged. The kind of its error is InUse.
-func (p *Pool) intact(g *group, l lv) error {
+func (p *Pool) intact(g *Layout, l LV) error {
 	tag := p.identity(l)
 	if tag == "" || p.halfMade(g, l) {
 		return nil
@@ -102,16 +102,16 @@ func (p *Pool) intact(g *group, l lv) error {
 }
 
 // damageIn says in words what in the group is damaged; empty for nothing.
-func (p *Pool) damageIn(g *group) string {
+func (p *Pool) damageIn(g *Layout) string {
 	var says []string
 	for _, tag := range []string{tagVolume, tagSnapshot} {
 		for _, l := range p.listed(g, tag, "", 0) {
 			damage := l.damage
 			if damage == "" {
-				damage = p.damageOf(l.lv)
+				damage = p.damageOf(l.LV)
 			}
 			if damage != "" {
-				text, _ := tagged(l.tags, tag)
+				text, _ := tagged(l.Tags, tag)
 				says = append(says, fmt.Sprintf("%s is damaged: %s", thing(tag+text), damage))
 			}
 		}

@@ -20,20 +20,20 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(name string, size volume.Size, tags ...[]string) lv {
-		l := lv{name: name, size: size, attr: "-wi-------"}
+	of := func(name string, size volume.Size, tags ...[]string) LV {
+		l := LV{Name: name, Size: size}
 		if !strings.Contains(name, ".v.") { // else it would count as half made
-			l.attr = "swi-------"
+			l.Type = COW
 		}
 		for _, more := range tags {
-			l.tags = append(l.tags, more...)
+			l.Tags = append(l.Tags, more...)
 		}
 		return l
 	}
 	own, isVolume, isSnapshot := "loam.fast.v.a", []string{tagVolume + v.String()}, []string{tagSnapshot + s.String()}
 	ready := []string{tagReady}
 	for what, c := range map[string]struct {
-		l    lv
+		l    LV
 		says string
 	}{
 		"whole":                       {of(own, 8, isVolume, record, ready), ""},
@@ -54,7 +54,7 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 		if says := p.damageOf(c.l); (says == "") != (c.says == "") || !strings.Contains(says, c.says) {
 			t.Errorf("%s: %q, want %q", what, says, c.says)
 		}
-		g := &group{name: "vg0", lvs: []lv{c.l}}
+		g := &Layout{Name: "vg0", LVs: []LV{c.l}}
 		if err := p.intact(g, c.l); (err != nil) != (c.says != "") || (err != nil && !volume.Is(err, volume.InUse)) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -62,7 +62,7 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 			t.Errorf("%s: of the group it says %q", what, says)
 		}
 	}
-	two := &group{name: "vg0", lvs: []lv{of(own, 8, isVolume, ready), of("loam.fast.v.b", 8, ready, record)}}
+	two := &Layout{Name: "vg0", LVs: []LV{of(own, 8, isVolume, ready), of("loam.fast.v.b", 8, ready, record)}}
 	if says := p.damageIn(two); !strings.HasPrefix(says, `2 volumes or snapshots are damaged: volume "n1/fast/a" is damaged: `) {
 		t.Errorf("of two: %q", says)
 	}

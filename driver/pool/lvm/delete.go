@@ -28,13 +28,13 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if err := p.intact(g, l); err != nil {
 		return err
 	}
-	d, active, err := p.device(l.name)
+	d, active, err := p.device(l.Name)
 	if err != nil {
 		return err
 	}
 	if active && handedOut(l) {
-		if l.uuid != "" && d.UUID != l.uuid {
-			return volume.Errorf(volume.InUse, "volume %q: %s has the name of its device and is none of logical volume %s: dmsetup remove it", id, d.Device, l.name)
+		if l.UUID != "" && d.UUID != l.UUID {
+			return volume.Errorf(volume.InUse, "volume %q: %s has the name of its device and is none of logical volume %s: dmsetup remove it", id, d.Device, l.Name)
 		}
 		if elsewhere, err := p.machine.Elsewhere(d.Device); err == nil && elsewhere.FSType != "" {
 			return volume.Errorf(volume.InUse, "volume %q, device %s, is %s: it can be deleted when that has ended", id, d.Device, elsewhere)
@@ -48,9 +48,9 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 
 // gone says whether what is not in the metadata is removed for good: its device is not there either, and no thin pool waits
 // to be told of it.
-func (p *Pool) gone(ctx context.Context, g *group, names ...string) error {
+func (p *Pool) gone(ctx context.Context, g *Layout, names ...string) error {
 	for _, name := range names {
-		if _, foreign := g.find(name); foreign {
+		if _, foreign := g.Find(name); foreign {
 			continue
 		}
 		d, active, err := p.device(name)
@@ -58,13 +58,13 @@ func (p *Pool) gone(ctx context.Context, g *group, names ...string) error {
 			return err
 		}
 		if active {
-			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.name, d.Device, p.mapped(name))
+			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.Name, d.Device, p.mapped(name))
 		}
 	}
 	if !p.thin() {
 		return nil
 	}
-	if slices.ContainsFunc(g.segments, func(s segment) bool { return s.lv == p.config.ThinPool && s.messages > 0 }) {
+	if t, _ := g.Find(p.config.ThinPool); t.Messages > 0 {
 		if err := p.wake(ctx); err != nil {
 			return err
 		}
@@ -74,22 +74,22 @@ func (p *Pool) gone(ctx context.Context, g *group, names ...string) error {
 
 // removeVolume is remove, but not of a volume that has copy-on-write snapshots, or that thin volumes of another pool have as their external origin:
 // LVM would remove those with it. Copy-on-write snapshots of a thin volume are an administrator's, and lv_attr does not show them.
-func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l lv) error {
+func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l LV) error {
 	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}
-	if l.merging {
-		return p.merging(l.name)
+	if l.Merging {
+		return p.merging(l.Name)
 	}
-	if slices.ContainsFunc(g.lvs, func(s lv) bool { return s.restsOn(l) }) {
+	if slices.ContainsFunc(g.LVs, func(s LV) bool { return s.RestsOn(l) }) {
 		return p.hasSnapshots(g, id, "deleted")
 	}
-	only := p.only(l.name, tagVolume+id.String())
+	only := p.only(l.Name, tagVolume+id.String())
 	if !p.thin() {
 		only[1] += ` && lv_attr!~"^[oO]"` // one may have been taken since
 	}
-	return p.lvremove(ctx, l.name, tagVolume+id.String(), only)
+	return p.lvremove(ctx, l.Name, tagVolume+id.String(), only)
 }
 
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
@@ -112,14 +112,14 @@ func (p *Pool) lvremove(ctx context.Context, name, identity string, only []strin
 	if !isExit(failed) {
 		return failed
 	}
-	g, err := p.look(ctx)
+	r, err := p.look(ctx)
 	if err != nil {
 		return unread(failed, err)
 	}
-	if l, there := g.find(name); there && l.has(identity) && l.is(attrOpen, 'o') {
+	if l, there := r.Find(name); there && l.Has(identity) && r.States[name].Open {
 		return volume.Errorf(volume.InUse, "pool %q: logical volume %q is open: end what uses it first", p.name, name)
 	}
-	return p.explain(failed, g, 0)
+	return p.explain(failed, r, 0)
 }
 
 // removed looks whether a logical volume is gone that a command was to remove: one that selects nothing says nothing.
@@ -128,14 +128,14 @@ func (p *Pool) removed(ctx context.Context, name, identity string) error {
 	if err != nil {
 		return err
 	}
-	l, there := g.find(name)
+	l, there := g.Find(name)
 	switch {
-	case !there || !l.has(identity):
+	case !there || !l.Has(identity):
 		return nil
-	case l.isOrigin():
+	case l.HasSnapshots:
 		return volume.Errorf(volume.InUse, "pool %q: a snapshot of logical volume %q was taken meanwhile: ask again", p.name, name)
 	}
-	return volume.Errorf(volume.Internal, "pool %q: lvremove ended well, and logical volume %q is there: see lvs %s/%[2]s", p.name, name, g.name)
+	return volume.Errorf(volume.Internal, "pool %q: lvremove ended well, and logical volume %q is there: see lvs %s/%[2]s", p.name, name, g.Name)
 }
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.

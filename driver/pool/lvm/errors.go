@@ -3,7 +3,6 @@ package lvm
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -12,7 +11,7 @@ import (
 // where it could not be read) and the extents that the command wanted for each image or, in a thin pool,
 // the bytes. LVM ends with 5 for nearly everything, so what the report shows decides; its words are only
 // passed on.
-func (p *Pool) explain(err error, g *group, cost int64) error {
+func (p *Pool) explain(err error, r *Report, cost int64) error {
 	if !isExit(err) {
 		return err // not started, or killed: it has a Kind
 	}
@@ -20,15 +19,16 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 		return volume.Errorf(kind, "pool %q: volume group %q %s (%w)", p.name, p.config.VolumeGroup, says, err)
 	}
 	switch {
-	case g == nil:
+	case r == nil:
 		return where(volume.Unavailable, "cannot be read: see that it is there, with all its disks, and not renamed")
-	case strings.Contains(vgFlag(g, 2), "x"):
+	case r.Exported:
 		return where(volume.Unavailable, "is exported: vgimport it")
-	case strings.Contains(vgFlag(g, 0), "r"):
+	case r.ReadOnly:
 		return where(volume.Unavailable, "is read-only in its metadata (vg_attr in vgs(8)): vgcfgbackup it, and vgcfgrestore it with WRITE in its status")
-	case g.missing > 0:
-		return where(volume.Unavailable, p.lacks(g))
+	case r.Missing > 0:
+		return where(volume.Unavailable, p.lacks(&r.Layout))
 	}
+	g := &r.Layout
 	if small := p.tooSmall(g); small != "" {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s (%w)", p.name, small, err)
 	}
@@ -38,22 +38,22 @@ func (p *Pool) explain(err error, g *group, cost int64) error {
 			return volume.Errorf(volume.KindOf(altered), "%w (%w)", altered, err)
 		}
 	}
-	if cost > 0 && g.countFull() {
-		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, countFullText(g), err)
+	if cost > 0 && r.countFull() {
+		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, countFullText(r), err)
 	}
-	if policy := allocationOf(g); cost > 0 && policy != "" {
-		return where(volume.Full, "has the allocation policy "+policy+", and its free extents may lie in pieces that are too small for that: vgchange --alloc normal "+g.name)
+	if cost > 0 && r.Allocation != "" {
+		return where(volume.Full, "has the allocation policy "+r.Allocation+", and its free extents may lie in pieces that are too small for that: vgchange --alloc normal "+g.Name)
 	}
-	if g.texts > 0 && g.textFree < textOfOne {
-		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, textsFull(g), err)
+	if r.Texts > 0 && r.TextFree < textOfOne {
+		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, textsFull(r), err)
 	}
-	if room, roomErr := p.room(g); roomErr != nil {
+	if room, roomErr := p.reportedRoom(r); roomErr != nil {
 		return roomErr
 	} else if cost > 0 && cost > room.largest {
 		return p.full(g, room, cost)
 	}
 	if of.lv != "" {
-		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.name, of.lv, err)
+		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.Name, of.lv, err)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
 }
@@ -63,11 +63,11 @@ func (p *Pool) why(ctx context.Context, err error, cost int64) error {
 	if !isExit(err) {
 		return err
 	}
-	g, lookErr := p.look(ctx)
+	r, lookErr := p.look(ctx)
 	if lookErr != nil {
 		return unread(err, lookErr)
 	}
-	return p.explain(err, g, cost)
+	return p.explain(err, r, cost)
 }
 
 // unread is the error of a command that failed where the group cannot be read since then, which is why.
@@ -76,11 +76,4 @@ func unread(failed, lookErr error) error {
 		return errors.Join(failed, lookErr)
 	}
 	return volume.Errorf(volume.KindOf(lookErr), "%w (%w)", lookErr, failed)
-}
-
-func vgFlag(g *group, place int) string {
-	if place >= len(g.attr) {
-		return ""
-	}
-	return g.attr[place : place+1]
 }

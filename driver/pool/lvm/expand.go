@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
@@ -36,10 +35,10 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	if size == v.Size {
 		return v, p.flush(p.scanned()) // it may have grown by a process that was killed before it came to that
 	}
-	if l.merging {
-		return volume.Volume{}, p.merging(l.name)
+	if l.Merging {
+		return volume.Volume{}, p.merging(l.Name)
 	}
-	if l.isOrigin() { // LVM would do it, to a detached one, and its snapshots could overflow then
+	if l.HasSnapshots { // LVM would do it, to a detached one, and its snapshots could overflow then
 		g, err := p.stored(ctx)
 		if err != nil {
 			return volume.Volume{}, err
@@ -50,52 +49,52 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		err = p.why(ctx, err, p.cost(size)-p.cost(v.Size)+p.shape.meta)
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
-	l.size = size
+	l.Size = size
 	return p.volume(l)
 }
 
 // extend gives a logical volume its new size.
-func (p *Pool) extend(ctx context.Context, id volume.ID, l lv, size, block volume.Size) error {
-	cost := p.cost(size) - p.cost(l.size)
+func (p *Pool) extend(ctx context.Context, id volume.ID, l LV, size, block volume.Size) error {
+	cost := p.cost(size) - p.cost(l.Size)
 	on, err := p.growsOn(ctx, block, cost)
 	if err != nil {
 		return err
 	}
 	return p.take(ctx, cost, func() error {
-		_, active, err := p.device(l.name)
+		_, active, err := p.device(l.Name)
 		if err != nil {
 			return err
 		}
-		if p.wipes() && active && l.has(tagReady) {
+		if p.wipes() && active && l.Has(tagReady) {
 			return p.extendAttached(ctx, id, l, size, on)
 		}
-		if !p.thin() && active && !l.has(tagReady) { // left so by a crash while it was being wiped
-			if err := p.deactivate(ctx, l.name, tagVolume+id.String()); err != nil {
+		if !p.thin() && active && !l.Has(tagReady) { // left so by a crash while it was being wiped
+			if err := p.deactivate(ctx, l.Name, tagVolume+id.String()); err != nil {
 				return err
 			}
 		}
 		if err := p.noteGrowth(ctx, id, l, size); err != nil {
 			return err
 		}
-		return p.lvextend(ctx, l.name, size, on)
+		return p.lvextend(ctx, l.Name, size, on)
 	})
 }
 
 // noteGrowth notes in the tags of a volume that is not attached, before it grows, from where it is wiped when it is attached
 // next, and up to where. One that nobody has had yet is wiped whole, and has neither.
-func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l lv, size volume.Size) error {
-	to, noted := tagged(l.tags, tagReadyTo)
+func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l LV, size volume.Size) error {
+	to, noted := tagged(l.Tags, tagReadyTo)
 	identity := tagVolume + id.String()
 	var change []string
 	switch {
-	case p.thin() || (!noted && !l.has(tagReady)) || (!noted && !p.wipes()):
+	case p.thin() || (!noted && !l.Has(tagReady)) || (!noted && !p.wipes()):
 		return nil
 	case !p.wipes(): // where it does not matter
-		change = slices.Concat(delTags(tagReadyTo+to), p.only(l.name, identity))
-	case l.has(tagReady):
-		change = slices.Concat(addTags(wipedTag(l.size)), delTags(tagReady), replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReady))
+		change = slices.Concat(delTags(tagReadyTo+to), p.only(l.Name, identity))
+	case l.Has(tagReady):
+		change = slices.Concat(addTags(wipedTag(l.Size)), delTags(tagReady), replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReady))
 	default:
-		change = slices.Concat(replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReadyTo+to))
+		change = slices.Concat(replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReadyTo+to))
 	}
 	_, err := p.lvm(ctx, append([]string{"lvchange"}, change...)...)
 	return err
@@ -111,13 +110,13 @@ func replaceReadyTo(was string, noted bool, is volume.Size) []string {
 }
 
 // lvextend extends a logical volume with extents of the given disks or ranges, or with any.
-func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, ranges []string) error {
+func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, on []string) error {
 	further, err := p.keepReadOnly(name)
 	if err != nil {
 		return err
 	}
 	args := []string{"lvextend", "--size", fmt.Sprintf("%db", size), p.config.VolumeGroup + "/" + name}
-	_, err = p.lvmWith(ctx, further, append(args, ranges...)...)
+	_, err = p.lvmWith(ctx, further, append(args, on...)...)
 	return err
 }
 
@@ -129,17 +128,17 @@ const maxSpareTries = 3
 // else may take them; then it begins again. The new size is noted before the volume has it: cut off in between, it is
 // taken back when the pool is opened (settleReadyTo), while a volume that is larger than is noted could not be told from one
 // that somebody else has extended.
-func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volume.Size, on []string) (err error) {
+func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l LV, size volume.Size, on []string) (err error) {
 	if err := p.ofOwnType(ctx, l); err != nil {
 		return err
 	}
 	nonce := tagNonce + rand.Text()
-	spare := lv{name: p.lvName(forSpare, id.Name), size: size - l.size, on: on, tags: []string{tagSpare + id.String(), tagMaking, nonce}}
-	to, noted := tagged(l.tags, tagReadyTo)
+	spare := newLV{LV{Name: p.lvName(forSpare, id.Name), Size: size - l.Size, Tags: []string{tagSpare + id.String(), tagMaking, nonce}}, on}
+	to, noted := tagged(l.Tags, tagReadyTo)
 	identity, changed := tagVolume+id.String(), tagReadyTo+to != readyToTag(size)
 	defer func() {
 		if err != nil && changed && noted {
-			back := slices.Concat([]string{"lvchange"}, addTags(tagReadyTo+to), delTags(readyToTag(size)), p.only(l.name, identity, readyToTag(size)))
+			back := slices.Concat([]string{"lvchange"}, addTags(tagReadyTo+to), delTags(readyToTag(size)), p.only(l.Name, identity, readyToTag(size)))
 			_, backErr := p.lvm(context.WithoutCancel(ctx), back...)
 			err = errors.Join(err, backErr)
 		}
@@ -150,12 +149,12 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volu
 			return err
 		}
 		if try == 0 && changed {
-			note := slices.Concat([]string{"lvchange"}, replaceReadyTo(to, noted, size), p.only(l.name, identity, tagReady))
+			note := slices.Concat([]string{"lvchange"}, replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReady))
 			if _, err = p.lvm(ctx, note...); err != nil {
 				return err
 			}
 		}
-		if err = p.lvextend(ctx, l.name, size, ranges); err == nil || !isExit(err) {
+		if err = p.lvextend(ctx, l.Name, size, ranges); err == nil || !isExit(err) {
 			return err
 		}
 	}
@@ -164,88 +163,74 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l lv, size volu
 
 // ofOwnType says whether blocks that were wiped as those of a volume of this pool can become those of this one, which somebody may have
 // converted. The kind of its error is InUse.
-func (p *Pool) ofOwnType(ctx context.Context, l lv) error {
+func (p *Pool) ofOwnType(ctx context.Context, l LV) error {
 	g, err := p.stored(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range g.segments {
-		if s.lv == l.name && s.kind != "" && !p.makes(s.kind, false) && !isCache(s.kind) {
-			return volume.Errorf(volume.InUse, "logical volume %s/%s is of type %s, which pool %q does not make, so it can be expanded only while it is not attached", g.name, l.name, s.kind, p.name)
+	l, _ = g.Find(l.Name)
+	for _, s := range l.Segments {
+		if s.Type != "" && !p.makes(s.Type, false) && !isCache(s.Type) {
+			return volume.Errorf(volume.InUse, "logical volume %s/%s is of type %s, which pool %q does not make, so it can be expanded only while it is not attached", g.Name, l.Name, s.Type, p.name)
 		}
 	}
 	return nil
 }
 
-// isCache reports whether a logical volume with a segment of that type lies on one that is as it was before, and has a cache.
-func isCache(segmentType string) bool { return segmentType == "cache" || segmentType == "writecache" }
-
 // wipeSpare wipes blocks that are free, and returns which.
-func (p *Pool) wipeSpare(ctx context.Context, spare lv) (ranges []string, err error) {
-	identity := spare.tags[0]
+func (p *Pool) wipeSpare(ctx context.Context, spare newLV) (ranges []string, err error) {
+	identity := spare.Tags[0]
 	if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
 		if !isExit(err) {
 			return nil, err
 		}
 		// It may be left from a call that was cut off.
-		if removeErr := p.remove(ctx, spare.name, identity); removeErr != nil {
+		if removeErr := p.remove(ctx, spare.Name, identity); removeErr != nil {
 			return nil, removeErr
 		}
 		if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
 			return nil, err
 		}
 	}
-	d, active, err := p.device(spare.name)
+	d, active, err := p.device(spare.Name)
 	if err == nil && !active {
-		err = volume.Errorf(volume.Internal, "logical volume %q was made, and its device did not appear", spare.name)
+		err = volume.Errorf(volume.Internal, "logical volume %q was made, and its device did not appear", spare.Name)
 	}
 	if err == nil {
-		err = p.wipe(ctx, d.Device, 0, spare.size)
+		err = p.wipe(ctx, d.Device, 0, spare.Size)
 	}
-	var g *group
+	var g *Layout
 	if err == nil {
 		g, err = p.stored(ctx)
 	}
-	if err == nil && !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.name == spare.name && l.has(spare.tags[len(spare.tags)-1]) }) {
-		err = p.unconfirmed(spare.name) // its extents would be those of another time
+	if err == nil && !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Name == spare.Name && l.Has(spare.Tags[len(spare.Tags)-1]) }) {
+		err = p.unconfirmed(spare.Name) // its extents would be those of another time
 	}
 	// Not discarded: they have to stay zeros.
-	if removeErr := p.removeKept(ctx, spare.name, identity); err == nil {
+	if removeErr := p.removeKept(ctx, spare.Name, identity); err == nil {
 		err = removeErr
 	}
 	if err != nil {
 		return nil, err
 	}
-	ranges = p.extentsOf(g, spare.name)
+	wiped := p.extentsOf(g, spare.Name)
 	// Without ranges LVM would take any extents, which nobody has wiped.
-	if got, want := countExtents(ranges), int64(spare.size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
-		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and %d of them are found", want, spare.name, got)
+	if got, want := countExtents(wiped), int64(spare.Size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
+		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and %d of them are found", want, spare.Name, got)
+	}
+	for _, r := range wiped {
+		ranges = append(ranges, r.String())
 	}
 	return ranges, nil
 }
 
 // extentsOf returns the extents of the disks that hold the bytes of a logical volume: its own, or those
-// of its images, whose names are in brackets.
-func (p *Pool) extentsOf(g *group, name string) (ranges []string) {
-	for _, s := range g.segments {
-		image := strings.HasPrefix(strings.TrimPrefix(s.lv, "["), name+"_rimage_")
-		if image || (s.lv == name && p.shape.meta == 0) {
-			ranges = append(ranges, s.ranges...)
+// of its images.
+func (p *Pool) extentsOf(g *Layout, name string) (ranges []Range) {
+	for _, l := range g.LVs {
+		if strings.HasPrefix(l.Name, name+"_rimage_") || (l.Name == name && p.shape.meta == 0) {
+			ranges = append(ranges, l.ranges()...)
 		}
 	}
 	return ranges
-}
-
-// countExtents counts the extents in ranges such as "/dev/sda:0-99". What it cannot read counts for
-// nothing.
-func countExtents(ranges []string) (n int64) {
-	for _, r := range ranges {
-		from, to, _ := strings.Cut(r[strings.LastIndex(r, ":")+1:], "-")
-		first, firstErr := strconv.ParseInt(from, 10, 64)
-		last, lastErr := strconv.ParseInt(to, 10, 64)
-		if firstErr == nil && lastErr == nil && first <= last {
-			n += last - first + 1
-		}
-	}
-	return n
 }

@@ -22,31 +22,34 @@ func StoredAndReported(ctx context.Context, opened pool.Pool) (stored, reported 
 		return "", "", err
 	}
 	g, err := p.look(ctx)
-	return p.comparable(groupOf(vg)), p.comparable(g), err
+	if err != nil {
+		return "", "", err
+	}
+	return p.comparable(layoutOf(vg)), p.comparable(&g.Layout), err
 }
 
 // comparable writes down what of a group the pool takes from either.
-func (p *Pool) comparable(g *group) string {
+func (p *Pool) comparable(g *Layout) string {
 	var b strings.Builder
 	var lines []string
-	fmt.Fprintf(&b, "%s %d %q\n", g.name, g.extent, g.tags)
-	for _, d := range slices.SortedFunc(slices.Values(g.disks), func(a, b disk) int { return cmp.Compare(a.name, b.name) }) {
+	fmt.Fprintf(&b, "%s %d %q\n", g.Name, g.Extent, g.Tags)
+	for _, d := range slices.SortedFunc(slices.Values(g.Disks), func(a, b Disk) int { return cmp.Compare(a.Path, b.Path) }) {
 		fmt.Fprintf(&b, "%+v\n", d)
 	}
-	for _, l := range slices.SortedFunc(slices.Values(g.lvs), func(a, b lv) int { return cmp.Compare(a.name, b.name) }) {
-		if strings.HasPrefix(l.name, "[") {
-			continue // of a hidden one nothing is taken
+	for _, l := range slices.SortedFunc(slices.Values(g.LVs), func(a, b LV) int { return cmp.Compare(a.Name, b.Name) }) {
+		for _, s := range l.Segments {
+			if len(s.Ranges) > 0 {
+				lines = append(lines, fmt.Sprintf("%s on %q", l.Name, s.Ranges))
+			}
 		}
-		kind := strings.NewReplacer("R", "r", "O", "o", "S", "s").Replace(l.attr[:1]) // those are states of the same
-		fmt.Fprintf(&b, "%s %s%s size %d cow %d pool %q origin %q metadata %d %q\n", l.name, kind, l.attr[1:2], l.size, l.cow, l.pool, l.origin, l.metaBytes, slices.Sorted(slices.Values(l.tags)))
-		if p.thin() && l.name == p.config.ThinPool {
-			i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == l.name })
-			fmt.Fprintf(&b, "chunk %d, zeroing %s\n", g.segments[i].chunk, l.attr[attrZeroing:attrZeroing+1])
+		if l.Hidden {
+			continue // of a hidden one nothing else is taken
 		}
-	}
-	for _, s := range g.segments {
-		if len(s.ranges) > 0 && strings.HasPrefix(s.ranges[0], "/") { // on disks, not on hidden logical volumes
-			lines = append(lines, fmt.Sprintf("%s on %q", s.lv, s.ranges))
+		fmt.Fprintf(&b, "%s is %d, writable %t, with snapshots %t, merging %t, moved %t, uuid %s, size %d cow %d pool %q thin %d origin %q %q\n",
+			l.Name, l.Type, l.Writable, l.HasSnapshots, l.Merging, l.Moved, l.UUID, l.Size, l.Store, l.Pool, l.ThinID, l.Origin, slices.Sorted(slices.Values(l.Tags)))
+		if p.thin() && l.Name == p.config.ThinPool {
+			zeroing := map[bool]string{true: "z", false: "-"}[l.Zeroes]
+			fmt.Fprintf(&b, "chunk %d, zeroing %s, metadata %d, transaction %d\n", l.Chunk, zeroing, l.MetadataSize, l.Transaction)
 		}
 	}
 	return b.String() + strings.Join(slices.Sorted(slices.Values(lines)), "\n")

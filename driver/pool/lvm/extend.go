@@ -78,15 +78,15 @@ func (p *Pool) seemsFull(ctx context.Context) bool {
 }
 
 // noticeUsage has the thin pool extended where a report shows that it is due.
-func (p *Pool) noticeUsage(g *group) {
+func (p *Pool) noticeUsage(g *Layout, t State) {
 	e := p.extension.Load()
 	if e == nil {
 		return
 	}
 	e.mu.Lock()
-	try := e.trouble == "" || e.noRoom && g.free() > 0
+	try := e.trouble == "" || e.noRoom && g.Free() > 0
 	e.mu.Unlock()
-	if t, ok := g.find(p.config.ThinPool); ok && try && max(t.data, t.metadata) >= float64(p.config.ExtendAt) {
+	if try && max(t.Data, t.Metadata) >= float64(p.config.ExtendAt) {
 		select {
 		case e.now <- struct{}{}:
 		default: // it is to come already
@@ -99,13 +99,13 @@ func (p *Pool) extendPool(ctx context.Context, e *extension) {
 	work := context.WithoutCancel(ctx) // a change is not cut off half way
 	g, err := p.look(work)
 	if err == nil {
-		t, _ := g.find(p.config.ThinPool)
-		at := float64(p.config.ExtendAt)
-		if t.data >= at {
-			err = p.extendPart(work, g, "data", "--size", t.size)
+		t, _ := g.Find(p.config.ThinPool)
+		at, state := float64(p.config.ExtendAt), g.States[t.Name]
+		if state.Data >= at {
+			err = p.extendPart(work, &g.Layout, "data", "--size", t.Size)
 		}
-		if t.metadata >= at {
-			err = errors.Join(err, p.extendPart(work, g, "metadata", "--poolmetadatasize", t.metaBytes))
+		if state.Metadata >= at {
+			err = errors.Join(err, p.extendPart(work, &g.Layout, "metadata", "--poolmetadatasize", t.MetadataSize))
 		}
 	}
 	text := ""
@@ -126,32 +126,22 @@ func (p *Pool) extendPool(ctx context.Context, e *extension) {
 
 // extendPart extends data or metadata by the configured part of what they have, or by what the group still
 // has, and at least by an extent.
-func (p *Pool) extendPart(ctx context.Context, g *group, what, option string, has volume.Size) error {
-	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.extent)
+func (p *Pool) extendPart(ctx context.Context, g *Layout, what, option string, has volume.Size) error {
+	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.Extent)
 	on, free, err := p.extendsOn(g, what)
 	if err != nil {
 		return err
 	}
-	by = min(max(by, g.extent), volume.Size(free)*g.extent)
+	by = min(max(by, g.Extent), volume.Size(free)*g.Extent)
 	if by == 0 {
-		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with (on disks whose logical blocks are no larger than its own): vgextend it", g.name, what, p.config.ThinPool)
+		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with (on disks whose logical blocks are no larger than its own): vgextend it", g.Name, what, p.config.ThinPool)
 	}
-	args := append([]string{"lvextend", option, fmt.Sprintf("+%db", by), g.name + "/" + p.config.ThinPool}, on...)
+	args := append([]string{"lvextend", option, fmt.Sprintf("+%db", by), g.Name + "/" + p.config.ThinPool}, on...)
 	if _, err := p.lvmPlain(ctx, "", args...); err != nil {
 		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.why(ctx, err, 0))
 	}
 	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)
 	return nil
-}
-
-// free returns how many extents of a group can be given out.
-func (g *group) free() (extents int64) {
-	for _, d := range g.disks {
-		if d.allocatable && !d.missing {
-			extents += d.free
-		}
-	}
-	return extents
 }
 
 // extensionTrouble is why the thin pool could not be extended when it was due, empty where it could.

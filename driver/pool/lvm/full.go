@@ -2,13 +2,12 @@ package lvm
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // full is the error of a pool that has not as much as is asked. It says how much there is, and what has the rest.
-func (p *Pool) full(g *group, r room, cost int64) error {
+func (p *Pool) full(g *Layout, r room, cost int64) error {
 	if r.broken {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
 	}
@@ -21,77 +20,58 @@ func (p *Pool) full(g *group, r room, cost int64) error {
 }
 
 // takenBy says what has how much of the pool. Of thick volumes that is in bytes on the disks, with all copies.
-func (p *Pool) takenBy(g *group, r room) string {
+func (p *Pool) takenBy(g *Layout, r room) string {
 	if p.thin() {
 		return p.thinTakenBy(g)
 	}
-	names := map[string]lv{} // of ours
-	for _, l := range g.lvs {
+	names := map[string]LV{} // of ours
+	for _, l := range g.LVs {
 		if p.ours(l) {
-			names[l.name] = l
+			names[l.Name] = l
 		}
 	}
 	var total, free, volumes, snapshots, others int64
-	for _, d := range g.disks {
-		total, free = total+d.extents, free+d.free
+	for _, d := range g.Disks {
+		total, free = total+d.Extents, free+d.Free
 	}
-	for _, s := range g.segments {
-		n := onDisks(s)
-		l, ours := names[wholeOf(s.lv)]
+	for _, part := range g.LVs {
+		n := countExtents(part.ranges())
+		l, ours := names[part.Whole()]
 		switch {
 		case !ours:
 			others += n
-		case l.isCOW():
+		case l.IsCOW():
 			snapshots += n
 		default:
 			volumes += n
 		}
 	}
-	size := func(extents int64) volume.Size { return volume.Size(extents) * g.extent }
-	text := fmt.Sprintf("volume group %q has %s, of which volumes of the pool take %s, their snapshots %s, other logical volumes %s, and %s are free", g.name, size(total), size(volumes), size(snapshots), size(others), size(free))
+	size := func(extents int64) volume.Size { return volume.Size(extents) * g.Extent }
+	text := fmt.Sprintf("volume group %q has %s, of which volumes of the pool take %s, their snapshots %s, other logical volumes %s, and %s are free", g.Name, size(total), size(volumes), size(snapshots), size(others), size(free))
 	if r.reserve > 0 {
-		text += fmt.Sprintf("; the pool keeps back %s (reserve)", p.bytes(r.reserve+p.shape.meta, g.extent))
+		text += fmt.Sprintf("; the pool keeps back %s (reserve)", p.bytes(r.reserve+p.shape.meta, g.Extent))
 	}
 	return text
 }
 
-// onDisks counts the extents that a segment takes of disks, and not of other logical volumes.
-func onDisks(s segment) (n int64) {
-	for _, r := range s.ranges {
-		if strings.HasPrefix(r, "/") {
-			n += countExtents([]string{r})
-		}
-	}
-	return n
-}
-
-// wholeOf returns the name of the logical volume that a hidden one is a part of.
-func wholeOf(name string) string {
-	name = strings.Trim(name, "[]")
-	for _, part := range reservedInNames {
-		name, _, _ = strings.Cut(name, part)
-	}
-	return name
-}
-
-func (p *Pool) thinTakenBy(g *group) string {
-	t, _ := g.find(p.config.ThinPool)
+func (p *Pool) thinTakenBy(g *Layout) string {
+	t, _ := g.Find(p.config.ThinPool)
 	var ours, others volume.Size
-	for _, l := range g.lvs {
+	for _, l := range g.LVs {
 		switch {
-		case l.pool != t.name:
+		case l.Pool != t.Name:
 		case p.ours(l):
-			ours += l.size
+			ours += l.Size
 		default:
-			others += l.size
+			others += l.Size
 		}
 	}
-	promised, mapped := p.promises(g, t)
-	text := fmt.Sprintf("thin pool %s/%s has %s and promises %s, of which volumes and snapshots of the pool have %s, and others %s", g.name, t.name, t.size, min(promised, mapped), ours, others)
+	promised, mapped := p.promises(t)
+	text := fmt.Sprintf("thin pool %s/%s has %s and promises %s, of which volumes and snapshots of the pool have %s, and others %s", g.Name, t.Name, t.Size, min(promised, mapped), ours, others)
 	if mapped < promised {
 		text += fmt.Sprintf("; its metadata can map no more (lvextend --poolmetadatasize), else it would promise %s", promised)
 	}
-	if back := p.config.Reserve(t.size); back > 0 {
+	if back := p.config.Reserve(t.Size); back > 0 {
 		text += fmt.Sprintf("; the pool keeps back %s (reserve)", back)
 	}
 	return text

@@ -16,6 +16,7 @@ const reported = `{"report": [{
         {"lv_name":"loam.fast.s.s", "lv_size":"5242880", "lv_attr":"sri-------", "lv_tags":"loam.storage/snapshot=n1/fast/s", "origin":"loam.fast.v.a", "origin_size":"10485760"},
         {"lv_name":"other", "lv_size":"20971520", "lv_attr":"rwi-------", "lv_tags":""}, {"lv_name":"[other_rimage_0]", "lv_size":"20971520", "lv_attr":"iwi-------", "lv_tags":""},
         {"lv_name":"tp", "lv_size":"62914560", "lv_attr":"twi-aotz--", "lv_tags":"", "data_percent":"1", "metadata_percent":"1", "lv_metadata_size":"4194304"},
+        {"lv_name":"[tp_tdata]", "lv_size":"62914560", "lv_attr":"Twi-ao----", "lv_tags":""},
         {"lv_name":"loam.fast.v.t", "lv_size":"41943040", "lv_attr":"Vwi-------", "lv_tags":"loam.storage/volume=n1/fast/t", "pool_lv":"tp"},
         {"lv_name":"theirs", "lv_size":"10485760", "lv_attr":"Vwi-------", "lv_tags":"", "pool_lv":"tp"}],
  "seg": [{"lv_name":"loam.fast.v.a", "segtype":"linear", "seg_pe_ranges":"/dev/vda:0-9"}, {"lv_name":"loam.fast.s.s", "segtype":"linear", "seg_pe_ranges":"/dev/vdb:0-4"},
@@ -43,13 +44,13 @@ func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
 	} {
 		c.config.VolumeGroup = "vg0"
 		p := testPool(t, c.config)
-		p.remember(g)
-		r, err := p.room(g)
+		p.remember(&g.Layout)
+		r, err := p.reportedRoom(g)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		full := p.full(g, r, c.cost)
+		full := p.full(&g.Layout, r, c.cost)
 		t.Logf("%s: %v", what, full)
 		for _, part := range c.says {
 			if !volume.Is(full, volume.Full) || !strings.Contains(full.Error(), part) {

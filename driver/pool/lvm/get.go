@@ -19,15 +19,15 @@ func (p *Pool) missing(id volume.ID) error {
 }
 
 // halfMade reports whether it, or a member of its group, is half made or half removed.
-func (p *Pool) halfMade(g *group, l lv) bool {
-	_, isSnapshot := tagged(l.tags, tagSnapshot)
-	if l.has(tagMaking) || (isSnapshot && !p.thin() && !l.isCOW()) { // lvcreate makes it a snapshot at its end
+func (p *Pool) halfMade(g *Layout, l LV) bool {
+	_, isSnapshot := tagged(l.Tags, tagSnapshot)
+	if l.Has(tagMaking) || (isSnapshot && !p.thin() && !l.IsCOW()) { // lvcreate makes it a snapshot at its end
 		return true
 	}
-	name, ok := tagged(l.tags, tagGroup)
-	return ok && slices.ContainsFunc(g.lvs, func(m lv) bool {
-		other, in := tagged(m.tags, tagGroup)
-		return in && other == name && p.ours(m) && m.has(tagMaking)
+	name, ok := tagged(l.Tags, tagGroup)
+	return ok && slices.ContainsFunc(g.LVs, func(m LV) bool {
+		other, in := tagged(m.Tags, tagGroup)
+		return in && other == name && p.ours(m) && m.Has(tagMaking)
 	})
 }
 
@@ -48,13 +48,13 @@ func (p *Pool) Get(ctx context.Context, id volume.ID) (volume.Volume, error) {
 }
 
 // find looks for a volume that is whole.
-func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error) {
+func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, LV, error) {
 	if !p.owns(id) {
-		return volume.Volume{}, lv{}, p.missing(id)
+		return volume.Volume{}, LV{}, p.missing(id)
 	}
 	g, err := p.stored(ctx)
 	if err != nil {
-		return volume.Volume{}, lv{}, err
+		return volume.Volume{}, LV{}, err
 	}
 	if l, ok := p.anonymousOf(g, id, tagVolume); ok {
 		v, err := p.volume(p.sign(l, tagVolume, id))
@@ -62,17 +62,17 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, lv, error
 	}
 	l, ok, err := p.volumeIn(g, id)
 	if err != nil {
-		return volume.Volume{}, lv{}, err
+		return volume.Volume{}, LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return volume.Volume{}, lv{}, p.missing(id)
+		return volume.Volume{}, LV{}, p.missing(id)
 	}
 	v, err := p.volume(l)
 	return p.withBlock(g, l, v), l, err
 }
 
 // volume makes a volume of its logical volume, with its device.
-func (p *Pool) volume(l lv) (volume.Volume, error) {
+func (p *Pool) volume(l LV) (volume.Volume, error) {
 	all, err := p.machine.MappedDevices()
 	if err != nil {
 		return volume.Volume{}, err
@@ -81,25 +81,25 @@ func (p *Pool) volume(l lv) (volume.Volume, error) {
 }
 
 // volumeWith asks for the loop devices, which may lie above a volume's, only where it is attached.
-func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host.Loop, error)) (volume.Volume, error) {
-	text, _ := tagged(l.tags, tagVolume)
+func (p *Pool) volumeWith(l LV, all map[string]host.Mapped, loops func() ([]host.Loop, error)) (volume.Volume, error) {
+	text, _ := tagged(l.Tags, tagVolume)
 	id, err := volume.ParseID(text)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	v := volume.Volume{ID: id, Size: l.size, Mark: markOf(l), Unwiped: p.config.Wipe == WipeNone}.Damaged(p.damageOf(l))
+	v := volume.Volume{ID: id, Size: l.Size, Mark: markOf(l), Unwiped: p.config.Wipe == WipeNone}.Damaged(p.damageOf(l))
 	if v.Damage == "" {
-		r, err := readRecord(l.tags)
+		r, err := readRecord(l.Tags)
 		if err != nil {
 			return volume.Volume{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 		}
 		v.Source, v.FSType, v.Parameters, v.Claim = r.Source, r.FSType, r.Parameters, r.Claim
 		v.Ephemeral, v.Created, v.BlockBytes = r.Ephemeral, r.Created, r.BlockBytes
 	}
-	if d, active := all[p.mapped(l.name)]; active && handedOut(l) {
+	if d, active := all[p.mapped(l.Name)]; active && handedOut(l) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
-		if l.uuid != "" && d.UUID != l.uuid {
-			v.Fault = fmt.Sprintf("that is no device of logical volume %s: it has the UUID %.80q, not %q", l.name, d.UUID, l.uuid)
+		if l.UUID != "" && d.UUID != l.UUID {
+			v.Fault = fmt.Sprintf("that is no device of logical volume %s: it has the UUID %.80q, not %q", l.Name, d.UUID, l.UUID)
 		}
 		found, err := loops()
 		if err == nil {
@@ -114,16 +114,16 @@ func (p *Pool) volumeWith(l lv, all map[string]host.Mapped, loops func() ([]host
 
 // handedOut reports whether an active volume is attached. One that is not wiped yet is on its way to be, or was when a crash
 // came. So is one that is copied from.
-func handedOut(l lv) bool { return l.has(tagReady) && !l.has(tagCopying) }
+func handedOut(l LV) bool { return l.Has(tagReady) && !l.Has(tagCopying) }
 
 // markOf reads the mark. None is Used: should a mark be lost, nothing is formatted.
-func markOf(l lv) volume.Mark {
+func markOf(l LV) volume.Mark {
 	switch {
-	case l.has(tagBlock):
+	case l.Has(tagBlock):
 		return volume.Block
-	case l.has(tagFormatting):
+	case l.Has(tagFormatting):
 		return volume.Formatting
-	case l.has(tagFresh):
+	case l.Has(tagFresh):
 		return volume.Fresh
 	default:
 		return volume.Used
@@ -143,18 +143,18 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 	loops := sync.OnceValues(p.machine.Loops)
 	var volumes []volume.Volume
 	for _, l := range p.listed(g, tagVolume, after, limit) {
-		v, err := p.volumeWith(l.lv, all, loops)
+		v, err := p.volumeWith(l.LV, all, loops)
 		if err != nil {
 			return nil, err
 		}
-		volumes = append(volumes, p.withBlock(g, l.lv, v.Damaged(l.damage)))
+		volumes = append(volumes, p.withBlock(g, l.LV, v.Damaged(l.damage)))
 	}
 	return volumes, nil
 }
 
 // listed is a logical volume of a list.
 type listed struct {
-	lv
+	LV
 	name   string // of the volume or snapshot
 	damage string // that nothing but its name says whose it is; empty: a tag does
 }
@@ -162,22 +162,22 @@ type listed struct {
 // listed returns a page of the volumes or snapshots that are whole, in the order of their own names,
 // which is not that of the logical volumes. One that somebody has renamed is in it, and of two with one ID that with its
 // own name. One whose tag is lost or cannot be read is in it as well, if its name says which it is.
-func (p *Pool) listed(g *group, tag, after string, limit int) []listed {
+func (p *Pool) listed(g *Layout, tag, after string, limit int) []listed {
 	var found []listed
-	for _, l := range g.lvs {
-		one := listed{lv: l}
-		if text, ok := tagged(l.tags, tag); ok && p.ours(l) {
+	for _, l := range g.LVs {
+		one := listed{LV: l}
+		if text, ok := tagged(l.Tags, tag); ok && p.ours(l) {
 			id, _ := volume.ParseID(text) // ours: it parses
 			one.name = id.Name
 		} else if id, ok := p.byName(l, tag); ok {
-			one.lv, one.name, one.damage = p.sign(l, tag, id), id.Name, p.anonymousText(l, tag+id.String())
+			one.LV, one.name, one.damage = p.sign(l, tag, id), id.Name, p.anonymousText(l, tag+id.String())
 		}
-		if one.name > after && !p.halfMade(g, one.lv) {
+		if one.name > after && !p.halfMade(g, one.LV) {
 			found = append(found, one)
 		}
 	}
 	misnamed := func(l listed) int {
-		if p.named(l.lv) != nil {
+		if p.named(l.LV) != nil {
 			return 1
 		}
 		return 0
@@ -211,12 +211,12 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
 	}
 	if v.Mark == mark && mark == volume.Formatting {
-		if err := p.confirm(ctx, l.name, p.only(l.name, identity, tagFormatting)); err != nil {
+		if err := p.confirm(ctx, l.Name, p.only(l.Name, identity, tagFormatting)); err != nil {
 			return err
 		}
 	}
 	if len(from) > 0 && v.Mark != mark {
-		only := p.only(l.name, identity)
+		only := p.only(l.Name, identity)
 		marks := make([]string, len(from))
 		for i, tag := range from {
 			marks[i] = `lv_tags="` + tag + `"`

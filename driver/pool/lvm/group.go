@@ -31,7 +31,7 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 			if err := p.makeReady(ctx, spec.Volumes[i], m.volume); err != nil {
 				return err
 			}
-			if err := p.lvsnapshot(ctx, m.volume.name, m.lv, false); err != nil {
+			if err := p.lvsnapshot(ctx, m.volume.Name, m.LV, false); err != nil {
 				return err
 			}
 		}
@@ -52,12 +52,12 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 
 // member is a snapshot of a group that is to be taken.
 type member struct {
-	volume lv
-	lv
+	volume LV
+	LV
 }
 
 // members describes the snapshots that a group is to have, and says what they cost.
-func (p *Pool) members(g *group, spec volume.SnapshotSpec) (members []member, cost int64, err error) {
+func (p *Pool) members(g *Layout, spec volume.SnapshotSpec) (members []member, cost int64, err error) {
 	now := time.Now()
 	for i, id := range spec.Members() {
 		origin, err := p.origin(g, spec.Volumes[i])
@@ -69,7 +69,7 @@ func (p *Pool) members(g *group, spec volume.SnapshotSpec) (members []member, co
 		if err != nil {
 			return nil, 0, err
 		}
-		members, cost = append(members, member{origin, s}), cost+p.snapshotCost(s.size)
+		members, cost = append(members, member{origin, s}), cost+p.snapshotCost(s.Size)
 	}
 	return members, cost, nil
 }
@@ -85,13 +85,13 @@ func (p *Pool) tagGroup(ctx context.Context, name string, change []string) error
 func (p *Pool) memberPattern() string { return `loam[.]` + p.name + `[.]` + forMember + `[.+]` }
 
 // removeGroup removes all that is there of a group.
-func (p *Pool) removeGroup(ctx context.Context, g *group, name string) error {
+func (p *Pool) removeGroup(ctx context.Context, g *Layout, name string) error {
 	if err := p.membersNamed(g, name); err != nil {
 		return err
 	}
-	for _, l := range g.lvs {
-		if in, ok := tagged(l.tags, tagGroup); ok && in == name && p.ours(l) {
-			if err := p.remove(ctx, l.name, p.identity(l)); err != nil {
+	for _, l := range g.LVs {
+		if in, ok := tagged(l.Tags, tagGroup); ok && in == name && p.ours(l) {
+			if err := p.remove(ctx, l.Name, p.identity(l)); err != nil {
 				return err
 			}
 		}
@@ -110,7 +110,7 @@ func (p *Pool) GetGroup(ctx context.Context, id volume.ID) ([]volume.Snapshot, e
 	}
 	var members []volume.Snapshot
 	for _, l := range p.listed(g, tagSnapshot, "", 0) {
-		if !l.has(tagGroup + id.Name) {
+		if !l.Has(tagGroup + id.Name) {
 			continue
 		}
 		s, err := p.snapshotOfList(l)
@@ -141,12 +141,12 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if err := p.membersNamed(g, id.Name); err != nil {
 		return err
 	}
-	for _, l := range g.lvs {
-		if err := p.intact(g, l); err != nil && l.has(tagGroup+id.Name) {
+	for _, l := range g.LVs {
+		if err := p.intact(g, l); err != nil && l.Has(tagGroup+id.Name) {
 			return err
 		}
 	}
-	if !slices.ContainsFunc(g.lvs, func(l lv) bool { return l.has(tagGroup+id.Name) && p.ours(l) }) {
+	if !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Has(tagGroup+id.Name) && p.ours(l) }) {
 		return p.gone(ctx, g)
 	}
 	if err := p.tagGroup(ctx, id.Name, addTags(tagMaking)); err != nil {
@@ -157,12 +157,12 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 
 // membersNamed says whether all that is there of a group has the names that loam gave it, and the tags that say whose it is. The
 // kind of its error is InUse.
-func (p *Pool) membersNamed(g *group, name string) error {
-	for _, l := range g.lvs {
-		if id, ok := p.byName(l, tagSnapshot); ok && l.has(tagGroup+name) {
+func (p *Pool) membersNamed(g *Layout, name string) error {
+	for _, l := range g.LVs {
+		if id, ok := p.byName(l, tagSnapshot); ok && l.Has(tagGroup+name) {
 			return volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, tagSnapshot+id.String()))
 		}
-		if !l.has(tagGroup+name) || !p.ours(l) {
+		if !l.Has(tagGroup+name) || !p.ours(l) {
 			continue
 		}
 		tag, names := p.identified(l)

@@ -31,13 +31,13 @@ func activates(args []string) bool {
 func (p *Pool) whole(ctx context.Context, command string) error {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	if err != nil && ctx.Err() == nil {
-		g, err = p.look(ctx)
+		g, err = layoutIn(p.look(ctx))
 	}
 	if err != nil {
 		return err
 	}
-	if g.missing > 0 {
-		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q %s", p.name, g.name, p.lacks(g))
+	if g.Missing > 0 {
+		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q %s", p.name, g.Name, p.lacks(g))
 	}
 	if small := p.tooSmall(g); small != "" && (command == "lvcreate" || command == "lvextend") {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, small)

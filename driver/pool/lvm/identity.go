@@ -50,7 +50,7 @@ func parseIdentity(tag string) (i identity.Identity, is bool, err error) {
 }
 
 // at is where the pool is to be. A group, or a thin pool, that is there was made by somebody for it.
-func (p *Pool) at(g *group) identity.Place {
+func (p *Pool) at(g *Layout) identity.Place {
 	at := identity.Place{Pool: p.name, Node: p.node, Kind: identity.LVMThick, Where: fmt.Sprintf("volume group %q", p.config.VolumeGroup), Create: p.config.Create || g != nil}
 	if p.thin() {
 		at.Kind, at.Where = identity.LVMThin, fmt.Sprintf("thin pool %q of volume group %q", p.config.ThinPool, p.config.VolumeGroup)
@@ -63,18 +63,19 @@ var errRefused = errors.New("loam makes no other one in its place")
 
 // lookAndDecide reads the volume group, and refuses one that is not the pool's. Where there is none, the error is what
 // LVM says, and Unavailable; it is errRefused where there was one.
-func (p *Pool) lookAndDecide(ctx context.Context) (*group, error) {
-	g, err := p.look(ctx)
+func (p *Pool) lookAndDecide(ctx context.Context) (*Report, error) {
+	r, err := p.look(ctx)
 	if err != nil && !volume.Is(err, volume.Unavailable) {
 		return nil, err
 	}
+	g, _ := layoutIn(r, err)
 	if _, _, refused := p.decide(g); refused != nil && (err == nil || p.knows()) {
 		if err != nil {
 			refused = fmt.Errorf("%w (%w)", refused, err)
 		}
 		return nil, fmt.Errorf("%w: %w", refused, errRefused)
 	}
-	return g, err
+	return r, err
 }
 
 // knows reports whether the machine has opened a pool of the name.
@@ -84,7 +85,7 @@ func (p *Pool) knows() bool {
 }
 
 // decide says what is to be done with the volume group, which is nil where there is none. It changes nothing.
-func (p *Pool) decide(g *group) (identity.Decision, identity.Found, error) {
+func (p *Pool) decide(g *Layout) (identity.Decision, identity.Found, error) {
 	found, err := p.foundIn(g)
 	if err != nil {
 		return "", found, err
@@ -98,12 +99,12 @@ func (p *Pool) decide(g *group) (identity.Decision, identity.Found, error) {
 
 // foundIn returns the identity that is where the pool has it: on its thin pool, whoever's it is, or on the group. One of this
 // name elsewhere in the group says that the pool is there. The kind of its error is Unavailable.
-func (p *Pool) foundIn(g *group) (identity.Found, error) {
+func (p *Pool) foundIn(g *Layout) (identity.Found, error) {
 	if g == nil {
 		return identity.Found{}, nil
 	}
 	refuse := func(err error) (identity.Found, error) {
-		return identity.Found{}, volume.Errorf(volume.Unavailable, "pool %q: volume group %q: %w", p.name, g.name, err)
+		return identity.Found{}, volume.Errorf(volume.Unavailable, "pool %q: volume group %q: %w", p.name, g.Name, err)
 	}
 	own, elsewhere, err := p.tagsIn(g)
 	switch {
@@ -117,11 +118,11 @@ func (p *Pool) foundIn(g *group) (identity.Found, error) {
 	if other := p.othersIn(g); other != "" {
 		return refuse(fmt.Errorf("it holds volumes of a pool of this name of another node (%s), and none of node %q: take its disks there, or, if this machine is to be that node again, give it its name", other, p.node))
 	}
-	return identity.Found{Earlier: slices.ContainsFunc(g.lvs, p.ours)}, nil
+	return identity.Found{Earlier: slices.ContainsFunc(g.LVs, p.ours)}, nil
 }
 
 // tagsIn returns the identity that is where the pool has it, and where else in the group there is one of its name.
-func (p *Pool) tagsIn(g *group) (own *identity.Identity, elsewhere string, err error) {
+func (p *Pool) tagsIn(g *Layout) (own *identity.Identity, elsewhere string, err error) {
 	look := func(tags []string, isOwn, whoever bool, where string) {
 		for _, tag := range tags {
 			i, is, parseErr := parseIdentity(tag)
@@ -134,19 +135,19 @@ func (p *Pool) tagsIn(g *group) (own *identity.Identity, elsewhere string, err e
 			}
 		}
 	}
-	look(g.tags, !p.thin(), false, "the volume group itself, with thick volumes")
-	for _, l := range g.lvs {
-		isOwn := p.thin() && l.name == p.config.ThinPool
-		look(l.tags, isOwn, isOwn, fmt.Sprintf("thin pool %q", l.name))
+	look(g.Tags, !p.thin(), false, "the volume group itself, with thick volumes")
+	for _, l := range g.LVs {
+		isOwn := p.thin() && l.Name == p.config.ThinPool
+		look(l.Tags, isOwn, isOwn, fmt.Sprintf("thin pool %q", l.Name))
 	}
 	return own, elsewhere, err
 }
 
 // othersIn returns what another node's pool of this name has in the group, where this one has nothing.
-func (p *Pool) othersIn(g *group) (other string) {
-	for _, l := range g.lvs {
+func (p *Pool) othersIn(g *Layout) (other string) {
+	for _, l := range g.LVs {
 		for _, prefix := range []string{tagVolume, tagSnapshot} {
-			text, ok := tagged(l.tags, prefix)
+			text, ok := tagged(l.Tags, prefix)
 			id, err := volume.ParseID(text)
 			switch {
 			case !ok || err != nil || id.Pool != p.name:
@@ -162,12 +163,13 @@ func (p *Pool) othersIn(g *group) (other string) {
 
 // establish gives a pool that has none its identity, and has the machine remember it. While a disk is missing nothing
 // is changed in the group, and both wait until the pool is opened next.
-func (p *Pool) establish(ctx context.Context, g *group) error {
+func (p *Pool) establish(ctx context.Context, r *Report) error {
+	g := &r.Layout
 	_, found, err := p.decide(g)
 	if err != nil {
 		return err
 	}
-	if found.Identity == nil && g.missing > 0 {
+	if found.Identity == nil && g.Missing > 0 {
 		klog.FromContext(ctx).Info("a pool is opened without an identity, for its volume group lacks a disk", "pool", p.name)
 		return nil
 	}
@@ -182,7 +184,7 @@ func (p *Pool) establish(ctx context.Context, g *group) error {
 			args = []string{"lvchange", "--addtag", identityTag(i), p.config.VolumeGroup + "/" + p.config.ThinPool}
 		}
 		if _, err := p.lvmPlain(ctx, "", args...); err != nil {
-			return p.explain(err, g, 0)
+			return p.explain(err, r, 0)
 		}
 		found.Identity = &i
 	}
@@ -195,7 +197,7 @@ func (p *Pool) establish(ctx context.Context, g *group) error {
 
 // same says whether a group that was read is the one that the pool was opened in. The tags are in the metadata that are
 // read anyway. The kind of its error is Unavailable.
-func (p *Pool) same(g *group) error {
+func (p *Pool) same(g *Layout) error {
 	id := p.id.Load()
 	if id == nil {
 		return nil

@@ -27,7 +27,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	g, err := p.lockedReport(ctx)
+	g, err := layoutIn(p.lockedReport(ctx))
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 		if err != nil {
 			return err
 		}
-		volumes, takes = append(volumes, p.mapped(m.volume.name)), append(takes, take)
+		volumes, takes = append(volumes, p.mapped(m.volume.Name)), append(takes, take)
 	}
 	start := time.Now()
 	defer func() { p.held.Note(ctx, p.name, time.Since(start), "logicalVolumes", volumes) }()
@@ -62,7 +62,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 // written returns those whose volume may be written to now.
 func (p *Pool) written(ctx context.Context, members []member) (written []member, err error) {
 	for _, m := range members {
-		d, attached, err := p.attached(ctx, m.volume.name)
+		d, attached, err := p.attached(ctx, m.volume.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -74,27 +74,27 @@ func (p *Pool) written(ctx context.Context, members []member) (written []member,
 }
 
 // prepareAnew empties a snapshot, and returns what takes it anew while its volume is suspended.
-func (p *Pool) prepareAnew(ctx context.Context, g *group, m member) (take func() error, err error) {
-	s, there := g.find(m.lv.name)
-	origin, originThere := g.find(m.volume.name)
-	if !there || !originThere || !s.has(p.identity(m.lv)) || !s.has(tagMaking) || !origin.has(p.identity(m.volume)) || s.origin != origin.name {
-		return nil, volume.Errorf(volume.Unavailable, "pool %q: snapshot %q was changed by somebody else while it was made", p.name, m.lv.name)
+func (p *Pool) prepareAnew(ctx context.Context, g *Layout, m member) (take func() error, err error) {
+	s, there := g.Find(m.LV.Name)
+	origin, originThere := g.Find(m.volume.Name)
+	if !there || !originThere || !s.Has(p.identity(m.LV)) || !s.Has(tagMaking) || !origin.Has(p.identity(m.volume)) || s.Origin != origin.Name {
+		return nil, volume.Errorf(volume.Unavailable, "pool %q: snapshot %q was changed by somebody else while it was made", p.name, m.LV.Name)
 	}
 	if p.thin() {
-		return p.prepareThin(g, s.name, origin.name)
+		return p.prepareThin(s, origin)
 	}
 	return p.prepareCOW(ctx, s)
 }
 
 // prepareThin removes the thin device of a snapshot, and takes it again with the same number.
-func (p *Pool) prepareThin(g *group, s, origin string) (func() error, error) {
-	table, err := p.machine.MapperTable(p.mapped(origin))
+func (p *Pool) prepareThin(s, origin LV) (func() error, error) {
+	table, err := p.machine.MapperTable(p.mapped(origin.Name))
 	if err != nil {
 		return nil, err
 	}
-	of, number := strconv.FormatInt(g.thinID(origin), 10), strconv.FormatInt(g.thinID(s), 10)
+	of, number := strconv.FormatInt(origin.ThinID, 10), strconv.FormatInt(s.ThinID, 10)
 	if fields := strings.Fields(table.Parameters); table.Target != "thin" || len(fields) < 2 || fields[1] != of || number == "0" || number == of {
-		return nil, volume.Errorf(volume.Internal, "pool %q: LVM has numbers %s and %s in the thin pool for logical volume %q and snapshot %q, and device-mapper has %q for the first", p.name, of, number, origin, s, table.Parameters)
+		return nil, volume.Errorf(volume.Internal, "pool %q: LVM has numbers %s and %s in the thin pool for logical volume %q and snapshot %q, and device-mapper has %q for the first", p.name, of, number, origin.Name, s.Name, table.Parameters)
 	}
 	target := p.mapped(p.config.ThinPool) + "-tpool"
 	if err := p.machine.MapperMessage(target, "delete "+number); err != nil {
@@ -105,8 +105,8 @@ func (p *Pool) prepareThin(g *group, s, origin string) (func() error, error) {
 
 // prepareCOW takes the snapshot off its volume and has it begin with nothing: a store that begins with zeros is a new one
 // (drivers/md/dm-snap-persistent.c).
-func (p *Pool) prepareCOW(ctx context.Context, s lv) (func() error, error) {
-	name := p.mapped(s.name)
+func (p *Pool) prepareCOW(ctx context.Context, s LV) (func() error, error) {
+	name := p.mapped(s.Name)
 	table, err := p.machine.MapperTable(name)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (p *Pool) prepareCOW(ctx context.Context, s lv) (func() error, error) {
 	}
 	cow, active := mapped[name+"-cow"]
 	if table.Target != "snapshot" || !active {
-		return nil, volume.Errorf(volume.Internal, "pool %q: device-mapper has %q for snapshot %q", p.name, table.Target, s.name)
+		return nil, volume.Errorf(volume.Internal, "pool %q: device-mapper has %q for snapshot %q", p.name, table.Target, s.Name)
 	}
 	off := table
 	off.Target, off.Parameters = "error", ""
@@ -131,7 +131,7 @@ func (p *Pool) prepareCOW(ctx context.Context, s lv) (func() error, error) {
 }
 
 // lockedReport is a report while this process has LVM's lock.
-func (p *Pool) lockedReport(ctx context.Context) (*group, error) {
+func (p *Pool) lockedReport(ctx context.Context) (*Report, error) {
 	args := reportArgs(p.config.VolumeGroup)
 	out, err := p.run(ctx, "", p.scanned(), append([]string{args[0], "--nolocking"}, args[1:]...))
 	if err != nil {

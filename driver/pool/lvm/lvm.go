@@ -48,8 +48,8 @@ type Pool struct {
 	extent volume.Size
 	locks  string // the directory that LVM has its locks in; empty until it was asked for
 
-	reports  shared[*group]
-	reads    shared[*group]
+	reports  shared[*Report]
+	reads    shared[*Layout]
 	lastRead translated
 
 	fallbacks atomic.Int64 // how often LVM was asked for what could not be read
@@ -81,16 +81,17 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 			_ = p.Close() // the error that is returned says more
 		}
 	}()
-	g, err := p.lookOrMake(ctx)
+	r, err := p.lookOrMake(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(g); err != nil {
+	if err := p.checkReport(r); err != nil {
 		return nil, err
 	}
-	if err := p.establish(ctx, g); err != nil {
+	if err := p.establish(ctx, r); err != nil {
 		return nil, err
 	}
+	g := &r.Layout
 	if err := p.mendCutOff(ctx, g); err != nil {
 		return nil, err
 	}
@@ -118,11 +119,11 @@ func Inspect(ctx context.Context, name, node string, c Config, machine *host.Hos
 	if err != nil {
 		return nil, err
 	}
-	g, err := p.lookAndDecide(ctx)
+	r, err := p.lookAndDecide(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.check(g); err != nil {
+	if err := p.checkReport(r); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -159,42 +160,48 @@ func (p *Pool) Close() error {
 	return errors.Join(errs...)
 }
 
+// checkReport is check, where LVM has said what the metadata do not.
+func (p *Pool) checkReport(r *Report) error {
+	if r.Exported {
+		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q is exported: vgimport it", p.name, r.Name)
+	}
+	return p.check(&r.Layout)
+}
+
 // check says whether the group is one that the pool can be in.
-func (p *Pool) check(g *group) error {
+func (p *Pool) check(g *Layout) error {
 	wrong := func(kind volume.Kind, format string, args ...any) error {
 		return volume.Errorf(kind, "pool %q: %w", p.name, volume.Errorf(kind, format, args...))
 	}
 	switch {
-	case vgFlag(g, 2) == "x":
-		return wrong(volume.Unavailable, "volume group %q is exported: vgimport it", g.name)
-	case p.tooFewDisks(g) && !slices.ContainsFunc(g.lvs, p.ours): // else it was one that had them
-		return wrong(volume.Invalid, "a volume of type %s needs %d disks, and volume group %q has %d", p.config.Type, p.shape.images, g.name, len(g.disks))
+	case p.tooFewDisks(g) && !slices.ContainsFunc(g.LVs, p.ours): // else it was one that had them
+		return wrong(volume.Invalid, "a volume of type %s needs %d disks, and volume group %q has %d", p.config.Type, p.shape.images, g.Name, len(g.Disks))
 	case !p.thin():
 		return nil
 	}
-	t, ok := g.find(p.config.ThinPool)
+	t, ok := g.Find(p.config.ThinPool)
 	switch {
 	case !ok:
-		return wrong(volume.Unavailable, "there is no logical volume %q in volume group %q", p.config.ThinPool, g.name)
-	case !t.is(0, 't'):
-		return wrong(volume.Invalid, "logical volume %q in volume group %q is not a thin pool", p.config.ThinPool, g.name)
-	case !t.is(attrZeroing, 'z'):
-		return wrong(volume.Invalid, "thin pool %q in volume group %q does not zero its blocks, so one volume could read what another wrote: lvchange --zero y %[2]s/%[1]s", p.config.ThinPool, g.name)
+		return wrong(volume.Unavailable, "there is no logical volume %q in volume group %q", p.config.ThinPool, g.Name)
+	case t.Type != ThinPool:
+		return wrong(volume.Invalid, "logical volume %q in volume group %q is not a thin pool", p.config.ThinPool, g.Name)
+	case !t.Zeroes:
+		return wrong(volume.Invalid, "thin pool %q in volume group %q does not zero its blocks, so one volume could read what another wrote: lvchange --zero y %[2]s/%[1]s", p.config.ThinPool, g.Name)
 	}
 	return nil
 }
 
 // tooFewDisks reports whether no volume can be made for that.
-func (p *Pool) tooFewDisks(g *group) bool { return !p.thin() && len(g.disks) < p.shape.images }
+func (p *Pool) tooFewDisks(g *Layout) bool { return !p.thin() && len(g.Disks) < p.shape.images }
 
 // removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member. What somebody has
 // renamed stays.
-func (p *Pool) removeHalfMade(ctx context.Context, g *group) error {
-	for _, l := range g.lvs {
+func (p *Pool) removeHalfMade(ctx context.Context, g *Layout) error {
+	for _, l := range g.LVs {
 		if !p.ours(l) || !p.halfMade(g, l) || p.named(l) != nil {
 			continue
 		}
-		if err := p.remove(ctx, l.name, p.identity(l)); err != nil {
+		if err := p.remove(ctx, l.Name, p.identity(l)); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // lookOrMake reads the volume group, and makes it and its thin pool where the configuration says so and they
 // are not there yet. What a crash left half made is made whole: disks that were prepared carry a UUID that tells whose
 // they are, and a group has a tag until its thin pool is there, too.
-func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
+func (p *Pool) lookOrMake(ctx context.Context) (*Report, error) {
 	g, err := p.lookAndDecide(ctx)
 	if !p.config.Create {
 		return g, err
@@ -32,10 +32,10 @@ func (p *Pool) lookOrMake(ctx context.Context) (*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	half := slices.Contains(g.tags, tagMaking)
+	half := slices.Contains(g.Tags, tagMaking)
 	// A group without the tag and with anything in it is not one that a crash left half made.
-	if p.thin() && (half || len(g.lvs) == 0) {
-		if err := p.makeThinPool(ctx, g); err != nil {
+	if p.thin() && (half || len(g.LVs) == 0) {
+		if err := p.makeThinPool(ctx, &g.Layout); err != nil {
 			return nil, volume.Errorf(volume.KindOf(err), "pool %q: make thin pool %q in volume group %q: %w", p.name, p.config.ThinPool, p.config.VolumeGroup, err)
 		}
 	}
@@ -111,19 +111,19 @@ func (p *Pool) prepared(signature, uuid string) bool {
 
 // makeThinPool makes a thin pool of all of the group. LVM chooses the chunks and the size of the metadata. Of one
 // that a crash left half made, parts may be there as logical volumes of their own.
-func (p *Pool) makeThinPool(ctx context.Context, g *group) error {
-	if l, there := g.find(p.config.ThinPool); there && l.is(attrType, 't') {
+func (p *Pool) makeThinPool(ctx context.Context, g *Layout) error {
+	if l, there := g.Find(p.config.ThinPool); there && l.Type == ThinPool {
 		return nil
 	}
-	for _, l := range g.lvs {
-		part := l.name == p.config.ThinPool || strings.HasPrefix(l.name, p.config.ThinPool+"_t") || strings.HasPrefix(l.name, "lvol")
-		if strings.HasPrefix(l.name, "[") { // hidden: it goes with what it belongs to
+	for _, l := range g.LVs {
+		part := l.Name == p.config.ThinPool || strings.HasPrefix(l.Name, p.config.ThinPool+"_t") || strings.HasPrefix(l.Name, "lvol")
+		if l.Hidden { // it goes with what it belongs to
 			continue
 		}
-		if !part || len(l.tags) > 0 {
-			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.name)
+		if !part || len(l.Tags) > 0 {
+			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.Name)
 		}
-		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(l.name)...)...); err != nil {
+		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(l.Name)...)...); err != nil {
 			return err
 		}
 	}

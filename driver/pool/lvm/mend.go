@@ -23,7 +23,7 @@ import (
 // behind; of a RAID volume it refuses then to activate it again, and to remove it would leave them on blocks that are free.
 
 // mendCutOff mends both. With the lock, no command of LVM is in the middle of anything.
-func (p *Pool) mendCutOff(ctx context.Context, g *group) (err error) {
+func (p *Pool) mendCutOff(ctx context.Context, g *Layout) (err error) {
 	if c, err := p.cutOff(g); err != nil || c.none() {
 		return err
 	}
@@ -117,21 +117,21 @@ var part = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // cutOff looks at our devices, and at those that ours lie on.
-func (p *Pool) cutOff(g *group) (c cutOff, err error) {
+func (p *Pool) cutOff(g *Layout) (c cutOff, err error) {
 	mapped, err := p.machine.MappedDevices()
 	if err != nil {
 		return c, err
 	}
 	below := map[string]int{}
-	for _, l := range g.lvs {
-		isPool := p.thin() && l.name == p.config.ThinPool
+	for _, l := range g.LVs {
+		isPool := p.thin() && l.Name == p.config.ThinPool
 		if !p.ours(l) && !isPool {
 			continue
 		}
-		base := p.mapped(l.name)
+		base := p.mapped(l.Name)
 		top := base
-		if l.isCOW() {
-			top = p.mapped(l.origin) // which it is activated with
+		if l.IsCOW() {
+			top = p.mapped(l.Origin) // which it is activated with
 		}
 		_, whole := mapped[top]
 		if isPool && !whole { // one in use is below that name, which is only there for who activates it by it
@@ -149,7 +149,7 @@ func (p *Pool) cutOff(g *group) (c cutOff, err error) {
 			}
 			if !whole && name != top {
 				c.orphans = append(c.orphans, name)
-				link := filepath.Join("/dev", p.config.VolumeGroup, l.name)
+				link := filepath.Join("/dev", p.config.VolumeGroup, l.Name)
 				c.links = append(c.links, link, link+layers[1]+layers[2])
 			}
 		}

@@ -1,7 +1,6 @@
 package lvm
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/loam-storage/loam/driver/pool"
@@ -19,13 +18,6 @@ const (
 	forSpare    = "w" // blocks being wiped for a volume that is attached
 )
 
-// reservedInNames is what LVM lets no name of ours contain (lvm(8), VALID NAMES). With our prefix no name
-// begins with one of those that may not be at the beginning.
-var reservedInNames = []string{
-	"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
-	"_tdata", "_tmeta", "_vdata", "_vorigin", "_pmspare", "_imeta", "_iorig",
-}
-
 // maxMappedBytes is the longest name that device-mapper gives a device (DM_NAME_LEN without the end),
 // and suffixBytes what LVM may put behind the name of a logical volume for a part of it.
 const (
@@ -34,11 +26,10 @@ const (
 )
 
 // lvName returns the name of the logical volume of ours. A name that LVM would refuse is hashed; the
-// true one is in a tag. "+" is in no name of a volume, so the two never meet.
+// true one is in a tag. With our prefix no name begins with one of those that may not be at the beginning. "+" is in no name of a volume, so the two never meet.
 func (p *Pool) lvName(what, name string) string {
 	full := pool.LVName(p.name, what, name)
-	reserved := slices.ContainsFunc(reservedInNames, func(part string) bool { return strings.Contains(name, part) })
-	if !reserved && len(mappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
+	if !isReserved(name) && len(mappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
 		return full
 	}
 	return pool.HashedLVName(p.name, what, name)

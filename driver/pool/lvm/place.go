@@ -22,7 +22,7 @@ func (at placement) apply(spec volume.Spec) volume.Spec {
 // place decides where an empty volume of the size comes to lie: on disks that are alike, so that its device has from the beginning the
 // logical blocks that are recorded. Of several sizes it takes the largest that there is room for, for such a volume can
 // grow onto all disks, and small blocks are left to the copies that need them. Full where no disks that are alike have room.
-func (p *Pool) place(g *group, spec volume.Spec, size volume.Size) (placement, error) {
+func (p *Pool) place(g *Layout, spec volume.Spec, size volume.Size) (placement, error) {
 	if spec.BlockBytes != 0 {
 		return p.placeWithin(g, spec, 0, size)
 	}
@@ -46,19 +46,19 @@ func (p *Pool) place(g *group, spec volume.Spec, size volume.Size) (placement, e
 			return placement{block, on}, nil
 		}
 	}
-	return placement{}, volume.Errorf(volume.Full, "pool %q is full: %s at most can be made on disks that are alike, %s asked; %s", p.name, p.bytes(largest, g.extent), size, mixedText(g, blocks))
+	return placement{}, volume.Errorf(volume.Full, "pool %q is full: %s at most can be made on disks that are alike, %s asked; %s", p.name, p.bytes(largest, g.Extent), size, mixedText(g, blocks))
 }
 
 // placeWithin decides where a volume may lie whose blocks are given, by the spec or by what it is a copy of: on disks with no
 // larger ones. The kind of its error is Full where those have no room, and InUse where a thin pool cannot have them.
-func (p *Pool) placeWithin(g *group, spec volume.Spec, source, size volume.Size) (placement, error) {
+func (p *Pool) placeWithin(g *Layout, spec volume.Spec, source, size volume.Size) (placement, error) {
 	own := source
 	if p.thin() {
 		blocks, err := p.blocksOf(g)
 		if err != nil {
 			return placement{}, err
 		}
-		own = p.shown(g, lv{name: p.config.ThinPool}, blocks)
+		own = p.shown(g, LV{Name: p.config.ThinPool}, blocks)
 	}
 	block, err := spec.PickBlockBytes(source, own)
 	if err != nil {
@@ -66,7 +66,7 @@ func (p *Pool) placeWithin(g *group, spec volume.Spec, source, size volume.Size)
 	}
 	if p.thin() {
 		if block != 0 && own > block {
-			return placement{}, volume.Errorf(volume.InUse, "pool %q: volume %q is to have logical blocks of %d bytes, and thin pool %q lies on disks with %d: pvmove %s/%[4]s_tdata to disks with small ones", p.name, spec.ID, int64(block), p.config.ThinPool, int64(own), g.name)
+			return placement{}, volume.Errorf(volume.InUse, "pool %q: volume %q is to have logical blocks of %d bytes, and thin pool %q lies on disks with %d: pvmove %s/%[4]s_tdata to disks with small ones", p.name, spec.ID, int64(block), p.config.ThinPool, int64(own), g.Name)
 		}
 		return placement{block: block}, nil
 	}
@@ -75,7 +75,7 @@ func (p *Pool) placeWithin(g *group, spec volume.Spec, source, size volume.Size)
 }
 
 // placeCopy is placeWithin for a copy of that logical volume.
-func (p *Pool) placeCopy(g *group, spec volume.Spec, source lv, size volume.Size) (placement, error) {
+func (p *Pool) placeCopy(g *Layout, spec volume.Spec, source LV, size volume.Size) (placement, error) {
 	block, err := p.blockOf(g, source)
 	if err != nil {
 		return placement{}, err
@@ -85,7 +85,7 @@ func (p *Pool) placeCopy(g *group, spec volume.Spec, source lv, size volume.Size
 
 // fitting returns the disks whose logical blocks are no larger than the given ones, none where that is all of them. The kind of
 // its error is Full where they have no room for what is asked, in extents of each image.
-func (p *Pool) fitting(g *group, block volume.Size, cost int64) ([]string, error) {
+func (p *Pool) fitting(g *Layout, block volume.Size, cost int64) ([]string, error) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (p *Pool) fitting(g *group, block volume.Size, cost int64) ([]string, error
 	on := p.upTo(g, blocks, block)
 	if _, room := p.shape.room(freeOn(g, on)); len(on) == 0 || cost > room {
 		return nil, volume.Errorf(volume.Full, "pool %q: %s are needed on disks with logical blocks of at most %d bytes, which have room for %s; on larger ones a file system that was made on those cannot be mounted. %s",
-			p.name, p.bytes(cost+p.shape.meta, g.extent), int64(block), p.bytes(room, g.extent), mixedText(g, blocks))
+			p.name, p.bytes(cost+p.shape.meta, g.Extent), int64(block), p.bytes(room, g.Extent), mixedText(g, blocks))
 	}
 	return on, nil
 }
@@ -116,15 +116,15 @@ func (p *Pool) growsOn(ctx context.Context, block volume.Size, cost int64) ([]st
 
 // extendsOn returns the disks that a part of the thin pool may be extended on, none where that is any, and their free extents. The blocks of
 // its volumes are those of its data; metadata may be anywhere.
-func (p *Pool) extendsOn(g *group, what string) (on []string, free int64, err error) {
+func (p *Pool) extendsOn(g *Layout, what string) (on []string, free int64, err error) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return nil, 0, err
 	}
 	all := sizes(blocks)
-	has := p.shown(g, lv{name: p.config.ThinPool}, blocks)
+	has := p.shown(g, LV{Name: p.config.ThinPool}, blocks)
 	if what != "data" || has == 0 || all[len(all)-1] <= has {
-		return nil, g.free(), nil
+		return nil, g.Free(), nil
 	}
 	on = p.upTo(g, blocks, has)
 	for _, n := range freeOn(g, on) {
@@ -134,10 +134,10 @@ func (p *Pool) extendsOn(g *group, what string) (on []string, free int64, err er
 }
 
 // upTo returns the paths of disks that may be used, with blocks no larger than the given ones.
-func (p *Pool) upTo(g *group, blocks map[string]volume.Size, block volume.Size) (on []string) {
-	for _, d := range g.disks {
-		if has, ok := blocks[d.name]; ok && has <= block && d.allocatable && !d.missing {
-			on = append(on, d.name)
+func (p *Pool) upTo(g *Layout, blocks map[string]volume.Size, block volume.Size) (on []string) {
+	for _, d := range g.Disks {
+		if has, ok := blocks[d.Path]; ok && has <= block && d.Allocatable && !d.Missing {
+			on = append(on, d.Path)
 		}
 	}
 	return on
@@ -145,7 +145,7 @@ func (p *Pool) upTo(g *group, blocks map[string]volume.Size, block volume.Size) 
 
 // alike returns the disks on which a volume certainly shows blocks of that size: those that have it and, where disks with smaller
 // ones are too few for a volume without one of these, all up to it.
-func (p *Pool) alike(g *group, blocks map[string]volume.Size, block volume.Size) []string {
+func (p *Pool) alike(g *Layout, blocks map[string]volume.Size, block volume.Size) []string {
 	smaller := p.upTo(g, blocks, block-1)
 	all := p.upTo(g, blocks, block)
 	if len(smaller) < p.shape.images {
@@ -155,10 +155,10 @@ func (p *Pool) alike(g *group, blocks map[string]volume.Size, block volume.Size)
 }
 
 // freeOn returns the free extents of those disks.
-func freeOn(g *group, on []string) (free []int64) {
-	for _, d := range g.disks {
-		if slices.Contains(on, d.name) {
-			free = append(free, d.free)
+func freeOn(g *Layout, on []string) (free []int64) {
+	for _, d := range g.Disks {
+		if slices.Contains(on, d.Path) {
+			free = append(free, d.Free)
 		}
 	}
 	return free

@@ -9,18 +9,18 @@ import (
 )
 
 // Two disks with small blocks and 10 extents each, and two with large ones and 40.
-func mixedPool(t *testing.T, c Config) (*Pool, *group) {
+func mixedPool(t *testing.T, c Config) (*Pool, *Layout) {
 	t.Helper()
 	p := fakePool(t, &fakeLVM{disks: []string{"/dev/vda"}})
 	c.VolumeGroup = "vg0"
 	p.config, p.shape = c, c.shape()
-	g := &group{name: "vg0", extent: volume.MiB}
+	g := &Layout{Name: "vg0", Extent: volume.MiB}
 	for _, name := range []string{"/dev/s1", "/dev/s2", "/dev/l1", "/dev/l2"} {
-		d := disk{name: name, allocatable: true, extents: 40, free: 40}
+		d := Disk{Path: name, Allocatable: true, Extents: 40, Free: 40}
 		if strings.HasPrefix(name, "/dev/s") {
-			d.free = 10
+			d.Free = 10
 		}
-		g.disks = append(g.disks, d)
+		g.Disks = append(g.Disks, d)
 	}
 	p.diskBlock = func(path string) (volume.Size, error) {
 		if strings.HasPrefix(path, "/dev/s") {
@@ -62,14 +62,14 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 		}
 	}
 	p, g := mixedPool(t, Config{})
-	if r, err := p.room(g); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
+	if r, err := p.room(g, State{}); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
 		t.Errorf("the room is %+v, %v", r, err)
 	}
 	p.diskBlock = func(string) (volume.Size, error) { return 4096, nil }
 	if at, err := p.place(g, volume.Spec{}, 90*volume.MiB); err != nil || at.block != 4096 || at.on != nil {
 		t.Errorf("where all are alike: %+v, %v", at, err)
 	}
-	if r, err := p.room(g); err != nil || r.largest != 100 || r.note != "" {
+	if r, err := p.room(g, State{}); err != nil || r.largest != 100 || r.note != "" {
 		t.Errorf("the room where all are alike is %+v, %v", r, err)
 	}
 	if on, err := p.fitting(g, 512, 1); !volume.Is(err, volume.Full) {
@@ -80,21 +80,28 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 // The blocks of a volume are those of all disks that it has bytes on, through hidden parts too.
 func TestBlocksAreTheLargestOfTheDisks(t *testing.T) {
 	p, g := mixedPool(t, Config{})
-	g.segments = []segment{
-		{lv: "a", ranges: []string{"/dev/s1:0-9"}}, {lv: "b", ranges: []string{"/dev/s1:10-12"}}, {lv: "b", ranges: []string{"/dev/l1:0-1"}},
-		{lv: "[r_rimage_0]", ranges: []string{"/dev/s1:13-14"}}, {lv: "[r_rimage_1]", ranges: []string{"/dev/l1:3-3"}}, {lv: "r", ranges: []string{"r_rimage_0:0-1"}},
-		{lv: "[tp_tdata]", ranges: []string{"/dev/s2:0-1"}}, {lv: "[tp_tmeta]", ranges: []string{"/dev/l1:4-4"}}, {lv: "[tp_x_tdata]", ranges: []string{"/dev/l2:4-4"}},
+	of := func(name string, on ...Range) LV {
+		l := LV{Name: name, Hidden: isReserved(name)}
+		for _, r := range on {
+			l.Segments = append(l.Segments, Segment{Ranges: []Range{r}})
+		}
+		return l
+	}
+	g.LVs = []LV{
+		of("a", Range{"/dev/s1", 0, 9}), of("b", Range{"/dev/s1", 10, 12}, Range{"/dev/l1", 0, 1}),
+		of("r_rimage_0", Range{"/dev/s1", 13, 14}), of("r_rimage_1", Range{"/dev/l1", 3, 3}), of("r"),
+		of("tp_tdata", Range{"/dev/s2", 0, 1}), of("tp_tmeta", Range{"/dev/l1", 4, 4}), of("tp_x_tdata", Range{"/dev/l2", 4, 4}),
 	}
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]volume.Size{"a": 512, "b": 4096, "r": 4096, "tp": 512, "nothing": 0} {
-		if got := p.shown(g, lv{name: name}, blocks); got != want {
+		if got := p.shown(g, LV{Name: name}, blocks); got != want {
 			t.Errorf("%s has blocks of %d, want %d", name, got, want)
 		}
 	}
-	if got := p.shown(g, lv{name: "t", pool: "tp"}, blocks); got != 512 {
+	if got := p.shown(g, LV{Name: "t", Pool: "tp"}, blocks); got != 512 {
 		t.Errorf("a thin volume has blocks of %d", got)
 	}
 }

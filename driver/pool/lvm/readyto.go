@@ -20,14 +20,14 @@ import (
 
 // readyTo returns up to where a logical volume is its user's or wiped, or will be when it is attached next; ok is false where
 // no tag says so. The kind of its error is Internal.
-func readyTo(l lv) (bytes volume.Size, ok bool, err error) {
-	text, ok := tagged(l.tags, tagReadyTo)
+func readyTo(l LV) (bytes volume.Size, ok bool, err error) {
+	text, ok := tagged(l.Tags, tagReadyTo)
 	if !ok {
 		return 0, false, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
-		return 0, false, volume.Errorf(volume.Internal, "tag \"%s%.32s\" does not say up to where logical volume %q is its user's", tagReadyTo, text, l.name)
+		return 0, false, volume.Errorf(volume.Internal, "tag \"%s%.32s\" does not say up to where logical volume %q is its user's", tagReadyTo, text, l.Name)
 	}
 	return volume.Size(n), true, nil
 }
@@ -39,29 +39,29 @@ func (p *Pool) wipes() bool { return !p.thin() && p.config.Wipe != WipeNone }
 
 // grownByOthers says whether a logical volume, of a volume or a snapshot, is larger than loam has made it. The kind of its
 // error is InUse.
-func (p *Pool) grownByOthers(id volume.ID, l lv) error {
+func (p *Pool) grownByOthers(id volume.ID, l LV) error {
 	if !p.wipes() {
 		return nil
 	}
 	to, ok, err := readyTo(l)
-	if err != nil || !ok || l.size <= to {
+	if err != nil || !ok || l.Size <= to {
 		return err
 	}
-	group, extended := p.config.VolumeGroup, l.name
-	if l.isCOW() {
-		extended = l.origin // which gives its snapshots their size
+	group, extended := p.config.VolumeGroup, l.Name
+	if l.IsCOW() {
+		extended = l.Origin // which gives its snapshots their size
 	}
 	return volume.Errorf(volume.InUse, "%q: logical volume %s/%s has %s (%d bytes), and loam gave it %s: somebody else has extended it, and what it has since may show what others wrote. To take that back, if no file system was grown into it: lvreduce --size %db %[2]s/%[3]s. If what is there is its own: lvchange --deltag %[8]s --addtag %[9]s %[2]s/%[10]s",
-		id, group, extended, l.size, int64(l.size), to, int64(to), readyToTag(to), readyToTag(l.size), l.name)
+		id, group, extended, l.Size, int64(l.Size), to, int64(to), readyToTag(to), readyToTag(l.Size), l.Name)
 }
 
 // settleReadyTo takes back what an expansion that was cut off has noted and not done.
-func (p *Pool) settleReadyTo(ctx context.Context, l lv) error {
+func (p *Pool) settleReadyTo(ctx context.Context, l LV) error {
 	to, ok, err := readyTo(l)
-	if err != nil || !ok || to <= l.size || !p.wipes() || !l.has(tagReady) {
+	if err != nil || !ok || to <= l.Size || !p.wipes() || !l.Has(tagReady) {
 		return err
 	}
-	change := slices.Concat([]string{"lvchange"}, addTags(readyToTag(l.size)), delTags(readyToTag(to)), p.only(l.name, p.identity(l), tagReady, readyToTag(to)))
+	change := slices.Concat([]string{"lvchange"}, addTags(readyToTag(l.Size)), delTags(readyToTag(to)), p.only(l.Name, p.identity(l), tagReady, readyToTag(to)))
 	if _, err := p.lvm(ctx, change...); err != nil {
 		return p.why(ctx, err, 0)
 	}
@@ -74,18 +74,18 @@ const namesPerCommand = 64
 // noteSizes gives those that are ready and do not say up to where the tag that does, with one command for all of one size:
 // they are of an earlier version, and are trusted as they are when a pool is opened first. What an expansion has noted and
 // was cut off before it did it is taken back.
-func (p *Pool) noteSizes(ctx context.Context, g *group) error {
+func (p *Pool) noteSizes(ctx context.Context, g *Layout) error {
 	if !p.wipes() {
 		return nil
 	}
 	bySize := map[volume.Size][]string{}
-	for _, l := range g.lvs {
+	for _, l := range g.LVs {
 		isVolume := strings.HasPrefix(p.identity(l), tagVolume) || strings.HasPrefix(p.identity(l), tagSnapshot)
-		if !isVolume || !l.has(tagReady) || p.named(l) != nil || p.halfMade(g, l) {
+		if !isVolume || !l.Has(tagReady) || p.named(l) != nil || p.halfMade(g, l) {
 			continue
 		}
 		if _, ok, err := readyTo(l); err == nil && !ok {
-			bySize[l.size] = append(bySize[l.size], l.name)
+			bySize[l.Size] = append(bySize[l.Size], l.Name)
 		}
 		if err := p.settleReadyTo(ctx, l); err != nil && volume.KindOf(err) != volume.Internal {
 			return err

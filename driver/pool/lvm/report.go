@@ -22,93 +22,33 @@ func reportArgs(group string) []string {
 	}
 }
 
-// group is a volume group as a report shows it.
-type group struct {
-	name     string
-	id       string // UUID
-	extent   volume.Size
-	attr     string // as vg_attr in vgs(8)
-	tags     []string
-	missing  int         // disks that are not there
-	texts    volume.Size // how large the metadata of the group may become; 0 where it is not known
-	textFree volume.Size // how much of that is free
-	maxLVs   int64       // how many logical volumes that users see it may have (vgchange --logicalvolume); 0 where it may have any
-	countLVs int64       // how many it has; both are known from a report only
-	disks    []disk
-	lvs      []lv
-	segments []segment
+// Report is what LVM and the kernel say of a volume group beside its layout.
+type Report struct {
+	Layout
+	Exported   bool
+	ReadOnly   bool             // in its metadata
+	Allocation string           // the policy by which extents are given out, where it is one that may not find what is free: contiguous, or cling
+	Texts      volume.Size      // how large the metadata may become; 0 where it is not known
+	TextFree   volume.Size      // how much of that is free
+	MaxLVs     int64            // how many logical volumes that users see it may have (vgchange --logicalvolume); 0: any number
+	CountLVs   int64            // how many it has
+	States     map[string]State // of the logical volumes, by name
 }
 
-// disk is a physical volume.
-type disk struct {
-	name        string // path, or "[unknown]" while it is missing
-	allocatable bool
-	missing     bool
-	extents     int64
-	free        int64       // extents
-	end         volume.Size // where its last extent ends
+// State is what only LVM and the kernel know of a logical volume.
+type State struct {
+	Active  bool
+	Open    bool
+	Invalid bool   // a copy-on-write snapshot that has lost what it had to keep; LVM knows it only while it is active
+	Health  string // what is wrong with it, empty for nothing
+
+	// Of a thin pool: percent of its data and metadata that are taken; 0 while it is not active.
+	Data, Metadata float64
 }
 
-// lv is a logical volume.
-type lv struct {
-	name      string // in brackets where it is a hidden part of another
-	uuid      string // of its device-mapper device (mapperUUID); empty where it is not known
-	size      volume.Size
-	attr      string // as lv_attr in lvs(8)
-	tags      []string
-	pool      string // thin pool that it is in
-	origin    string
-	cow       volume.Size // of a copy-on-write snapshot: what it takes itself; size is that of its instant
-	health    string
-	data      float64     // percent of the pool that is taken; 0 while it is not active
-	metadata  float64     // the same of its metadata
-	metaBytes volume.Size // of a thin pool: size of its metadata
-	merging   bool        // it is a snapshot that is to replace what its origin has, or that origin
-	on        []string    // of one that is to be made: the disks that it may lie on; none: any
-}
-
-// segment is a part of a logical volume that lies in one piece.
-type segment struct {
-	lv     string
-	kind   string      // as segtype in lvs(8); "striped" of linear ones, too
-	chunk  volume.Size // of a thin pool
-	ranges []string    // of extents, as "/dev/sda:0-99"
-	thinID int64       // number of a thin one in its pool, 0 of others
-	// Of a thin pool: the number of its last change, and how many messages to it LVM has not sent, which only the metadata say.
-	transaction int64
-	messages    int
-	deletes     []int64 // numbers that those have it delete
-}
-
-// The places in lv_attr (lvs(8)) that say something here.
-const (
-	attrType       = 0
-	attrPermission = 1
-	attrAllocation = 2 // a capital while it is moved (pvmove)
-	attrState      = 4
-	attrOpen       = 5
-	attrZeroing    = 7
-)
-
-func (l lv) is(place int, letter byte) bool { return len(l.attr) > place && l.attr[place] == letter }
-func (l lv) has(tag string) bool            { return slices.Contains(l.tags, tag) }
-
-// find returns the logical volume of that name.
-func (g *group) find(name string) (lv, bool) {
-	i := slices.IndexFunc(g.lvs, func(l lv) bool { return l.name == name })
-	if i < 0 {
-		return lv{}, false
-	}
-	return g.lvs[i], true
-}
-
-// thinID returns the number that a thin logical volume has in its pool, 0 where it has none.
-func (g *group) thinID(name string) int64 {
-	i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == name })
-	if i < 0 {
-		return 0
-	}
-	return g.segments[i].thinID
+// open reports whether somebody has the device of a logical volume open, or of a copy-on-write snapshot of it.
+func (r *Report) open(name string) bool {
+	return r.States[name].Open || slices.ContainsFunc(r.LVs, func(l LV) bool { return l.IsCOW() && l.Origin == name && r.States[l.Name].Open })
 }
 
 type rows []map[string]string
@@ -123,7 +63,7 @@ type sections struct {
 
 // parseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
 // is not understood here could be taken for free space.
-func parseReport(text []byte) (*group, error) {
+func parseReport(text []byte) (*Report, error) {
 	var report struct {
 		Report []sections `json:"report"`
 	}
@@ -134,41 +74,90 @@ func parseReport(text []byte) (*group, error) {
 	if i < 0 {
 		return nil, volume.Errorf(volume.Internal, "report of lvm: there is no volume group in it")
 	}
-	r, n := report.Report[i], &numbers{}
-	vg := r.VG[0]
-	g := &group{name: vg["vg_name"], id: vg["vg_uuid"], attr: vg["vg_attr"], tags: list(vg["vg_tags"]), extent: n.size(vg, "vg_extent_size"), missing: int(n.count(vg, "vg_missing_pv_count"))}
-	g.maxLVs, g.countLVs = int64(n.optional(vg, "max_lv")), int64(n.optional(vg, "lv_count"))
-	g.texts, g.textFree = n.optional(vg, "vg_mda_size"), n.optional(vg, "vg_mda_free")
-	for _, row := range r.PV {
-		d := disk{name: row["pv_name"], extents: n.count(row, "pv_pe_count")}
-		d.allocatable = strings.HasPrefix(row["pv_attr"], "a")
-		d.missing = strings.HasSuffix(row["pv_attr"], "m")
-		d.free = d.extents - n.count(row, "pv_pe_alloc_count")
-		d.end = n.optional(row, "pe_start") + volume.Size(d.extents)*g.extent
-		g.disks = append(g.disks, d)
+	in, n := report.Report[i], &numbers{}
+	vg := in.VG[0]
+	attr := attributes(vg["vg_attr"])
+	r := &Report{
+		Layout:   Layout{Name: vg["vg_name"], ID: vg["vg_uuid"], Tags: list(vg["vg_tags"]), Extent: n.size(vg, "vg_extent_size"), Missing: int(n.count(vg, "vg_missing_pv_count"))},
+		Exported: attr.at(vgExported) == 'x', ReadOnly: attr.at(vgPermission) == 'r', Allocation: map[byte]string{'c': "contiguous", 'l': "cling"}[attr.at(vgAllocation)],
+		Texts: n.optional(vg, "vg_mda_size"), TextFree: n.optional(vg, "vg_mda_free"), MaxLVs: int64(n.optional(vg, "max_lv")), CountLVs: int64(n.optional(vg, "lv_count")),
+		States: map[string]State{},
 	}
-	for _, row := range r.LV {
-		l := lv{
-			name: row["lv_name"], uuid: mapperUUID(vg["vg_uuid"], row["lv_uuid"]), size: n.size(row, "lv_size"), attr: row["lv_attr"], tags: list(row["lv_tags"]),
-			pool: visible(row["pool_lv"]), origin: visible(row["origin"]), health: row["lv_health_status"],
-			data: n.percent(row, "data_percent"), metadata: n.percent(row, "metadata_percent"),
-		}
-		if l.is(attrType, 't') {
-			l.metaBytes = n.optional(row, "lv_metadata_size")
-		}
-		l.readMerge()
-		if l.isCOW() {
-			l.size, l.cow = n.size(row, "origin_size"), l.size
-		}
-		g.lvs = append(g.lvs, l)
+	for _, row := range in.PV {
+		d := Disk{Path: row["pv_name"], Extents: n.count(row, "pv_pe_count")}
+		d.Allocatable = strings.HasPrefix(row["pv_attr"], "a")
+		d.Missing = strings.HasSuffix(row["pv_attr"], "m")
+		d.Free = d.Extents - n.count(row, "pv_pe_alloc_count")
+		d.End = n.optional(row, "pe_start") + volume.Size(d.Extents)*r.Extent
+		r.Disks = append(r.Disks, d)
 	}
-	for _, row := range r.Seg {
-		g.segments = append(g.segments, segment{lv: row["lv_name"], kind: kindOfSegment(row["segtype"]), chunk: n.optional(row, "chunk_size"), ranges: strings.Fields(row["seg_pe_ranges"]), thinID: int64(n.optional(row, "thin_id")), transaction: int64(n.optional(row, "transaction_id"))})
+	segments := map[string][]map[string]string{}
+	for _, row := range in.Seg {
+		segments[row["lv_name"]] = append(segments[row["lv_name"]], row)
 	}
-	if n.err == nil && (g.name == "" || g.extent <= 0) {
+	for _, row := range in.LV {
+		l, state := n.logicalVolume(row, segments[row["lv_name"]])
+		l.UUID = mapperUUID(r.ID, row["lv_uuid"])
+		r.LVs, r.States[l.Name] = append(r.LVs, l), state
+	}
+	if n.err == nil && (r.Name == "" || r.Extent <= 0) {
 		n.err = volume.Errorf(volume.Internal, "report of lvm: the volume group has no name or no extent size")
 	}
-	return g, n.err
+	return r, n.err
+}
+
+// attributes are letters, of which each place says something: lv_attr in lvs(8), vg_attr in vgs(8).
+type attributes string
+
+// The places that say something here.
+const (
+	lvType, lvPermission, lvAllocation, lvState, lvOpen, lvZeroes = 0, 1, 2, 4, 5, 7
+	vgPermission, vgExported, vgAllocation                        = 0, 2, 4
+)
+
+// at returns the letter in a place, 0 where there is none.
+func (a attributes) at(place int) byte {
+	if place >= len(a) {
+		return 0
+	}
+	return a[place]
+}
+
+// logicalVolume reads one, of which the segments are given.
+func (n *numbers) logicalVolume(row map[string]string, segments []map[string]string) (LV, State) {
+	attr := attributes(row["lv_attr"])
+	letter, state, allocation := attr.at(lvType), attr.at(lvState), attr.at(lvAllocation)
+	l := LV{
+		Name: strings.Trim(row["lv_name"], "[]"), Hidden: strings.HasPrefix(row["lv_name"], "["), Size: n.size(row, "lv_size"), Tags: list(row["lv_tags"]),
+		Pool: visible(row["pool_lv"]), Origin: visible(row["origin"]), Writable: attr.at(lvPermission) != 'r', Moved: allocation >= 'A' && allocation <= 'Z',
+		Merging: letter == 'O' || letter == 'S', HasSnapshots: letter == 'o' || letter == 'O',
+	}
+	switch {
+	case letter == 'V', l.Merging && l.Pool != "": // the letter of one that is merged does not say that it is thin
+		l.Type, l.HasSnapshots = Thin, false
+	case letter == 't':
+		l.Type = ThinPool
+		l.MetadataSize, l.Zeroes = n.optional(row, "lv_metadata_size"), attr.at(lvZeroes) == 'z'
+	case letter == 's', letter == 'S':
+		l.Type = COW
+		l.Size, l.Store = n.size(row, "origin_size"), l.Size
+	case letter == 'p':
+		l.Type = Move
+	}
+	for _, row := range segments {
+		s := Segment{Type: kindOfSegment(row["segtype"])}
+		for _, text := range strings.Fields(row["seg_pe_ranges"]) {
+			if r, ok := parseRange(text); ok {
+				s.Ranges = append(s.Ranges, r)
+			}
+		}
+		l.Segments = append(l.Segments, s)
+		l.Chunk, l.Transaction, l.ThinID = n.optional(row, "chunk_size"), int64(n.optional(row, "transaction_id")), int64(n.optional(row, "thin_id"))
+	}
+	return l, State{
+		Active: state == 'a', Open: attr.at(lvOpen) == 'o', Invalid: l.IsCOW() && (state == 'I' || state == 'S'), Health: row["lv_health_status"],
+		Data: n.percent(row, "data_percent"), Metadata: n.percent(row, "metadata_percent"),
+	}
 }
 
 // visible returns the name of a logical volume, empty where it is a hidden one: that with a cache is said to have an origin and a pool, which
@@ -180,29 +169,12 @@ func visible(name string) string {
 	return name
 }
 
-// readMerge reads from the type in lv_attr whether it takes part in a merge. That of a thin one does not say any more that it is thin.
-func (l *lv) readMerge() {
-	l.merging = l.is(attrType, 'O') || l.is(attrType, 'S')
-	if l.merging && l.pool != "" {
-		l.attr = "V" + l.attr[1:]
-	}
-}
-
 // kindOfSegment is the type of a segment as the metadata have it, which know a linear one as one with one stripe.
 func kindOfSegment(segmentType string) string {
 	if segmentType == "linear" {
 		return "striped"
 	}
 	return segmentType
-}
-
-// mapperUUID returns the UUID that LVM gives the device of a logical volume, without the hyphens in those of
-// both (build_dm_uuid in lib/activate/dev_manager.c); empty where one of them is.
-func mapperUUID(group, volume string) string {
-	if group == "" || volume == "" {
-		return ""
-	}
-	return "LVM-" + strings.ReplaceAll(group+volume, "-", "")
 }
 
 func list(text string) []string {

@@ -25,14 +25,14 @@ func TestReportsAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.extent != volume.MiB || len(g.disks) != 2 || g.disks[0].free != 500 || g.disks[1].allocatable || len(g.lvs) != 2 || g.segments[0].chunk != 64*volume.KiB {
+	if g.Extent != volume.MiB || len(g.Disks) != 2 || g.Disks[0].Free != 500 || g.Disks[1].Allocatable || len(g.LVs) != 2 || g.LVs[1].Chunk != 64*volume.KiB {
 		t.Errorf("the report reads %+v", g)
 	}
-	if tp, ok := g.find("tp"); !ok || tp.data != 12.5 || !tp.is(attrZeroing, 'z') || !tp.is(attrState, 'a') || tp.metaBytes != 4*volume.MiB {
+	if tp, ok := g.Find("tp"); !ok || tp.Type != ThinPool || g.States["tp"].Data != 12.5 || !tp.Zeroes || !g.States["tp"].Active || tp.MetadataSize != 4*volume.MiB {
 		t.Errorf("the thin pool reads %+v", tp)
 	}
 	p := testPool(t, Config{VolumeGroup: "vg0"})
-	if r, err := p.room(g); err != nil || r.free != 500 || r.total != 508 {
+	if r, err := p.reportedRoom(g); err != nil || r.free != 500 || r.total != 508 {
 		t.Errorf("room is %+v, %v; the disk that is not allocatable is no room", r, err)
 	}
 	for what, text := range map[string]string{
@@ -65,10 +65,10 @@ func FuzzReport(f *testing.F) {
 			}
 			return
 		}
-		if g.extent <= 0 || g.name == "" {
+		if g.Extent <= 0 || g.Name == "" {
 			t.Fatalf("%+v", g)
 		}
-		for _, l := range g.lvs {
+		for _, l := range g.LVs {
 			_ = p.ours(l)
 		}
 	})
@@ -76,7 +76,7 @@ func FuzzReport(f *testing.F) {
 
 func TestErrorsBecomeKinds(t *testing.T) {
 	failed := &host.ExitError{Command: "lvm", Code: 5, Stderr: "insufficient free space"}
-	healthy := func(change func(*group)) *group {
+	healthy := func(change func(*Report)) *Report {
 		g, err := parseReport([]byte(reportText))
 		if err != nil {
 			t.Fatal(err)
@@ -87,20 +87,20 @@ func TestErrorsBecomeKinds(t *testing.T) {
 	p := testPool(t, Config{VolumeGroup: "vg0"})
 	for what, c := range map[string]struct {
 		err  error
-		g    *group
+		g    *Report
 		cost int64
 		kind volume.Kind
 	}{
 		"killed":                   {volume.Errorf(volume.Internal, "killed"), nil, 1, volume.Internal},
 		"no group":                 {failed, nil, 1, volume.Unavailable},
-		"exported":                 {failed, healthy(func(g *group) { g.attr = "wzx-n-" }), 1, volume.Unavailable},
-		"read-only":                {failed, healthy(func(g *group) { g.attr = "rz--n-" }), 1, volume.Unavailable},
-		"a disk missing":           {failed, healthy(func(g *group) { g.missing = 1 }), 1, volume.Unavailable},
-		"too large":                {failed, healthy(func(*group) {}), 501, volume.Full},
-		"no room for its text":     {failed, healthy(func(g *group) { g.texts, g.textFree = 60*volume.KiB, volume.KiB }), 1, volume.Full},
-		"there is room":            {failed, healthy(func(*group) {}), 500, volume.Internal},
-		"text without an exit":     {errors.New("insufficient free space"), healthy(func(*group) {}), 501, volume.Internal},
-		"wrapped, and no room now": {fmt.Errorf("create: %w", failed), healthy(func(g *group) { g.disks[0].free = 0 }), 1, volume.Full},
+		"exported":                 {failed, healthy(func(g *Report) { g.Exported = true }), 1, volume.Unavailable},
+		"read-only":                {failed, healthy(func(g *Report) { g.ReadOnly = true }), 1, volume.Unavailable},
+		"a disk missing":           {failed, healthy(func(g *Report) { g.Missing = 1 }), 1, volume.Unavailable},
+		"too large":                {failed, healthy(func(*Report) {}), 501, volume.Full},
+		"no room for its text":     {failed, healthy(func(g *Report) { g.Texts, g.TextFree = 60*volume.KiB, volume.KiB }), 1, volume.Full},
+		"there is room":            {failed, healthy(func(*Report) {}), 500, volume.Internal},
+		"text without an exit":     {errors.New("insufficient free space"), healthy(func(*Report) {}), 501, volume.Internal},
+		"wrapped, and no room now": {fmt.Errorf("create: %w", failed), healthy(func(g *Report) { g.Disks[0].Free = 0 }), 1, volume.Full},
 	} {
 		if err := p.explain(c.err, c.g, c.cost); !volume.Is(err, c.kind) || !strings.Contains(err.Error(), c.err.Error()) && c.kind != volume.Full {
 			t.Errorf("%s: %v is %s, want %s", what, err, volume.KindOf(err), c.kind)
@@ -110,14 +110,20 @@ func TestErrorsBecomeKinds(t *testing.T) {
 
 func TestExtentsAreCounted(t *testing.T) {
 	p := testPool(t, Config{VolumeGroup: "vg0", Type: RAID1})
-	g := &group{segments: []segment{
-		{lv: "[w_rimage_0]", ranges: []string{"/dev/vda:0-3", "/dev/vda:8-8"}}, {lv: "[w_rimage_1]", ranges: []string{"/dev/vdb:1-5"}},
-		{lv: "[w_rmeta_0]", ranges: []string{"/dev/vda:4-4"}}, {lv: "w", ranges: []string{"w_rimage_0:0-4"}}, {lv: "wx", ranges: []string{"/dev/vda:9-9"}},
+	on := func(ranges ...Range) []Segment { return []Segment{{Ranges: ranges}} }
+	g := &Layout{LVs: []LV{
+		{Name: "w_rimage_0", Hidden: true, Segments: on(Range{"/dev/vda", 0, 3}, Range{"/dev/vda", 8, 8})}, {Name: "w_rimage_1", Hidden: true, Segments: on(Range{"/dev/vdb", 1, 5})},
+		{Name: "w_rmeta_0", Hidden: true, Segments: on(Range{"/dev/vda", 4, 4})}, {Name: "w", Segments: on()}, {Name: "wx", Segments: on(Range{"/dev/vda", 9, 9})},
 	}}
 	if n := countExtents(p.extentsOf(g, "w")); n != 10 {
 		t.Errorf("the images have %d extents, want 10", n)
 	}
-	if n := countExtents([]string{"", "x", "/dev/a:1", "/dev/a:5-4", "/dev/a:b-c"}); n != 0 {
-		t.Errorf("what is no range has %d extents", n)
+	if r, ok := parseRange("/dev/a:5-9"); !ok || r != (Range{"/dev/a", 5, 9}) || r.String() != "/dev/a:5-9" {
+		t.Errorf("a range reads %v, %t", r, ok)
+	}
+	for _, text := range []string{"", "x", "/dev/a:1", "/dev/a:5-4", "/dev/a:b-c", "w_rimage_0:0-4"} {
+		if r, ok := parseRange(text); ok {
+			t.Errorf("%q is read as the range %v", text, r)
+		}
 	}
 }

@@ -46,8 +46,8 @@ func (p *Pool) thinActive(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, l := range g.lvs {
-		if _, active := all[p.mapped(l.name)]; active && l.pool == p.config.ThinPool {
+	for _, l := range g.LVs {
+		if _, active := all[p.mapped(l.Name)]; active && l.Pool == p.config.ThinPool {
 			return true, nil
 		}
 	}

@@ -41,8 +41,8 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 	if err != nil {
 		return nil, err
 	}
-	cost := p.snapshotCost(s.size)
-	if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, origin.name, s, false) }); err != nil {
+	cost := p.snapshotCost(s.Size)
+	if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, origin.Name, s, false) }); err != nil {
 		return p.taken(ctx, spec, cost, err)
 	}
 	taken, err := p.snapshot(s)
@@ -54,27 +54,28 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 	if !isExit(failed) && !volume.Is(failed, volume.Full) {
 		return nil, failed
 	}
-	g, err := p.look(ctx)
+	r, err := p.look(ctx)
 	if err != nil {
 		return nil, unread(failed, err)
 	}
+	g := &r.Layout
 	if taken, err := p.existing(g, spec); err != nil || len(taken) > 0 {
 		return taken, err
 	}
 	if _, err := p.origin(g, spec.Volumes[0]); err != nil {
 		return nil, err
 	}
-	if l, there := g.find(p.lvName(forSnapshot, spec.ID.Name)); there && p.ours(l) { // half made
-		return nil, errors.Join(p.explain(failed, g, cost), p.remove(ctx, l.name, p.identity(l)))
+	if l, there := g.Find(p.lvName(forSnapshot, spec.ID.Name)); there && p.ours(l) { // half made
+		return nil, errors.Join(p.explain(failed, r, cost), p.remove(ctx, l.Name, p.identity(l)))
 	} else if there {
-		return nil, volume.Errorf(volume.Exists, "snapshot %q: there is a logical volume of that name in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, g.name)
+		return nil, volume.Errorf(volume.Exists, "snapshot %q: there is a logical volume of that name in volume group %q already, and it is not of this pool and node: rename that one", spec.ID, g.Name)
 	}
-	return nil, p.explain(failed, g, cost)
+	return nil, p.explain(failed, r, cost)
 }
 
 // existing returns the snapshots that spec's name stands for now, none if it is free. The kind of its
 // error is Exists where they are not what spec asks for.
-func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
+func (p *Pool) existing(g *Layout, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
 	var found []volume.Snapshot
 	for _, l := range p.listed(g, tagSnapshot, "", 0) {
 		s, err := p.snapshotOfList(l)
@@ -96,66 +97,66 @@ func (p *Pool) existing(g *group, spec volume.SnapshotSpec) ([]volume.Snapshot, 
 
 // origin finds the volume that a snapshot or copy is to be taken of. The kind of its error is InUse where what is
 // written through another device of its bytes would be missing.
-func (p *Pool) origin(g *group, id volume.ID) (lv, error) {
+func (p *Pool) origin(g *Layout, id volume.ID) (LV, error) {
 	l, ok, err := p.volumeIn(g, id)
 	if err != nil {
-		return lv{}, err
+		return LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return lv{}, p.missing(id)
+		return LV{}, p.missing(id)
 	}
 	v, err := p.volume(l)
 	if err == nil {
 		err = v.Usable()
 	}
 	if err != nil {
-		return lv{}, err
+		return LV{}, err
 	}
 	return l, p.grownByOthers(id, l)
 }
 
 // readySnapshot returns the tags of a snapshot that holds what is its volume's.
-func (p *Pool) readySnapshot(origin lv, tags ...string) []string {
+func (p *Pool) readySnapshot(origin LV, tags ...string) []string {
 	if p.wipes() {
-		tags = append(tags, readyToTag(origin.size))
+		tags = append(tags, readyToTag(origin.Size))
 	}
 	return append(tags, tagReady)
 }
 
 // snapshotOf describes a snapshot that is to be taken.
-func (p *Pool) snapshotOf(g *group, id volume.ID, origin lv, name string, at time.Time, tags ...string) (lv, error) {
-	of, err := readRecord(origin.tags)
+func (p *Pool) snapshotOf(g *Layout, id volume.ID, origin LV, name string, at time.Time, tags ...string) (LV, error) {
+	of, err := readRecord(origin.Tags)
 	if err != nil {
-		return lv{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+		return LV{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
 	if of.BlockBytes, err = p.blockOf(g, origin); err != nil { // the snapshot may outlive where the volume lies now
-		return lv{}, err
+		return LV{}, err
 	}
 	record, err := recordTags(volume.SnapshotRecord(volume.Volume{ID: id, FSType: of.FSType, BlockBytes: of.BlockBytes, Mark: markOf(origin)}, at))
-	return lv{name: name, size: origin.size, origin: origin.name, tags: slices.Concat(tags, record)}, err
+	return LV{Name: name, Size: origin.Size, Origin: origin.Name, Tags: slices.Concat(tags, record)}, err
 }
 
 // snapshot makes a snapshot of its logical volume.
-func (p *Pool) snapshot(l lv) (volume.Snapshot, error) {
-	text, _ := tagged(l.tags, tagSnapshot)
+func (p *Pool) snapshot(l LV) (volume.Snapshot, error) {
+	text, _ := tagged(l.Tags, tagSnapshot)
 	id, err := volume.ParseID(text)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
-	group, _ := tagged(l.tags, tagGroup)
+	group, _ := tagged(l.Tags, tagGroup)
 	if damage := p.damageOf(l); damage != "" {
-		return volume.Snapshot{ID: id, Size: l.size, Group: group, Damage: damage}, nil
+		return volume.Snapshot{ID: id, Size: l.Size, Group: group, Damage: damage}, nil
 	}
-	r, err := readRecord(l.tags)
+	r, err := readRecord(l.Tags)
 	if err != nil {
 		return volume.Snapshot{}, volume.Errorf(volume.Internal, "snapshot %q: %w", id, err)
 	}
-	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: l.size, Created: r.Created, Group: group, FSType: r.FSType, BlockBytes: r.BlockBytes, Mark: r.Mark.OfCopy()}, nil
+	return volume.Snapshot{ID: id, Volume: *r.Volume, Size: l.Size, Created: r.Created, Group: group, FSType: r.FSType, BlockBytes: r.BlockBytes, Mark: r.Mark.OfCopy()}, nil
 }
 
 // snapshotOfList is snapshot for one that may be listed by its name alone.
 func (p *Pool) snapshotOfList(l listed) (volume.Snapshot, error) {
-	s, err := p.snapshot(l.lv)
+	s, err := p.snapshot(l.LV)
 	s.Damage = cmp.Or(l.damage, s.Damage)
 	return s, err
 }
@@ -170,7 +171,7 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 		return volume.Snapshot{}, err
 	}
 	if l, ok := p.anonymousOf(g, id, tagSnapshot); ok {
-		return p.snapshotOfList(listed{lv: p.sign(l, tagSnapshot, id), damage: p.anonymousText(l, tagSnapshot+id.String())})
+		return p.snapshotOfList(listed{LV: p.sign(l, tagSnapshot, id), damage: p.anonymousText(l, tagSnapshot+id.String())})
 	}
 	l, err := p.findSnapshot(g, id)
 	if err != nil {
@@ -179,13 +180,13 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 	return p.snapshot(l)
 }
 
-func (p *Pool) findSnapshot(g *group, id volume.ID) (lv, error) {
+func (p *Pool) findSnapshot(g *Layout, id volume.ID) (LV, error) {
 	l, ok, err := p.snapshotIn(g, id)
 	if err != nil {
-		return lv{}, err
+		return LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return lv{}, p.missing(id)
+		return LV{}, p.missing(id)
 	}
 	return l, nil
 }
@@ -226,8 +227,8 @@ func (p *Pool) DeleteSnapshot(ctx context.Context, id volume.ID) error {
 	if err := p.intact(g, l); err != nil {
 		return err
 	}
-	if group, ok := tagged(l.tags, tagGroup); ok {
+	if group, ok := tagged(l.Tags, tagGroup); ok {
 		return volume.Errorf(volume.Invalid, "snapshot %q belongs to group %q: delete the group", id, group)
 	}
-	return p.remove(ctx, l.name, tagSnapshot+id.String())
+	return p.remove(ctx, l.Name, tagSnapshot+id.String())
 }

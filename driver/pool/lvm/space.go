@@ -52,7 +52,7 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		if err := p.check(g); err != nil { // an administrator may have changed the thin pool
 			return err
 		}
-		r, err := p.room(g)
+		r, err := p.roomNow(ctx, g)
 		if err != nil {
 			return err
 		}

@@ -1,10 +1,8 @@
 package lvm
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -18,44 +16,32 @@ func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(pat
 // translated is the group that the metadata say, kept until they are others.
 type translated struct {
 	from *metadata.VolumeGroup
-	to   *group
+	to   *Layout
 	is   *string // the identity that was found in it
 }
 
-// stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Of
-// lv_attr only type and permission are known then, and of a thin pool whether it zeroes; the rest is '?'. Of the pool's own
-// it is known, from device-mapper, whether it is active and how full it is. Where the disks cannot be read in this way, LVM is
-// asked. Callers share what it returns.
-func (p *Pool) stored(ctx context.Context) (*group, error) {
+// stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Where the disks cannot
+// be read in this way, LVM is asked. Callers share what it returns.
+func (p *Pool) stored(ctx context.Context) (*Layout, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, err
-	case err != nil: // other disks, damage, a format that is not known here: LVM knows more
+	if err != nil && ctx.Err() == nil { // other disks, damage, a format that is not known here: LVM knows more
 		p.fallbacks.Add(1)
 		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", p.name, "why", err)
-		return p.look(ctx)
-	case !p.thin():
-		return g, nil
+		return layoutIn(p.look(ctx))
 	}
-	usage, active, err := p.thinUsage()
-	if err != nil { // a pool that has failed says no numbers
-		return p.look(ctx)
+	return g, err
+}
+
+// layoutIn returns the layout of a report.
+func layoutIn(r *Report, err error) (*Layout, error) {
+	if err != nil {
+		return nil, err
 	}
-	now := *g
-	now.lvs = slices.Clone(g.lvs)
-	for i := range now.lvs {
-		if l := &now.lvs[i]; l.name == p.config.ThinPool {
-			l.data, l.metadata, l.health = usage.Data, usage.Metadata, usage.Health
-			l.attr = l.attr[:attrState] + stateLetter(active) + l.attr[attrState+1:]
-		}
-	}
-	p.noticeUsage(&now)
-	return &now, nil
+	return &r.Layout, nil
 }
 
 // read reads the metadata. Only one call is at work at a time (shared).
-func (p *Pool) read(context.Context) (*group, error) {
+func (p *Pool) read(context.Context) (*Layout, error) {
 	vg, err := p.onDisk.Read(p.scanned())
 	switch {
 	case err != nil:
@@ -65,7 +51,7 @@ func (p *Pool) read(context.Context) (*group, error) {
 	case p.isAnother(vg.ID):
 		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", p.config.VolumeGroup, vg.ID, p.groupID())
 	case vg != p.lastRead.from:
-		p.lastRead = translated{from: vg, to: groupOf(vg)}
+		p.lastRead = translated{from: vg, to: layoutOf(vg)}
 	}
 	if id := p.id.Load(); id != p.lastRead.is {
 		if err := p.same(p.lastRead.to); err != nil {
@@ -76,14 +62,14 @@ func (p *Pool) read(context.Context) (*group, error) {
 	return p.lastRead.to, nil
 }
 
-// groupOf is what a report would show of the metadata.
-func groupOf(vg *metadata.VolumeGroup) *group {
-	g := &group{name: vg.Name, id: vg.ID, extent: volume.Size(vg.ExtentBytes), tags: vg.Tags}
+// layoutOf translates the metadata.
+func layoutOf(vg *metadata.VolumeGroup) *Layout {
+	g := &Layout{Name: vg.Name, ID: vg.ID, Extent: volume.Size(vg.ExtentBytes), Tags: vg.Tags}
 	paths := map[string]string{}
 	for _, d := range vg.Disks {
 		paths[d.Name] = d.Path
-		g.disks = append(g.disks, disk{name: d.Path, allocatable: d.Allocatable, extents: d.Extents, free: d.Extents - d.Allocated,
-			end: volume.Size(d.StartBytes + d.Extents*vg.ExtentBytes)})
+		g.Disks = append(g.Disks, Disk{Path: d.Path, Allocatable: d.Allocatable, Extents: d.Extents, Free: d.Extents - d.Allocated,
+			End: volume.Size(d.StartBytes + d.Extents*vg.ExtentBytes)})
 	}
 	sizes := map[string]volume.Size{}
 	origins := map[string]string{} // by the copy-on-write snapshot
@@ -107,71 +93,38 @@ func groupOf(vg *metadata.VolumeGroup) *group {
 			continue
 		}
 		first := l.Segments[0]
-		if first.External != "" {
-			first.Origin = first.External
+		found := LV{
+			Name: l.Name, UUID: mapperUUID(vg.ID, l.ID), Size: sizes[l.Name], Tags: l.Tags, Writable: l.Writable, Merging: merging[l.Name], HasSnapshots: isOrigin[l.Name],
+			Moved: l.Locked, Origin: cmp.Or(first.External, first.Origin), Pool: first.ThinPool, ThinID: first.ThinID,
 		}
-		if isCache(first.Type) { // of its parts
-			first.Origin = ""
+		if isCache(first.Type) { // that is a part of it
+			found.Origin = ""
 		}
-		found := lv{name: l.Name, uuid: mapperUUID(vg.ID, l.ID), size: sizes[l.Name], tags: l.Tags, pool: first.ThinPool, origin: first.Origin, metaBytes: sizes[first.Metadata], merging: merging[l.Name]}
-		letter := letterOf(first.Type)
-		if origin, ok := origins[l.Name]; ok {
-			letter, found.origin = "s", origin
-			found.size, found.cow = sizes[origin], found.size
-		} else if isOrigin[l.Name] {
-			letter = "o"
+		origin, isCOW := origins[l.Name]
+		switch {
+		case isCOW:
+			found.Type, found.Origin, found.HasSnapshots = COW, origin, false
+			found.Size, found.Store = sizes[origin], found.Size
+		case first.Type == "thin":
+			found.Type = Thin
+		case first.Type == "thin-pool":
+			found.Type = ThinPool
+			found.ThinData = ThinData{Chunk: volume.Size(first.ChunkBytes), MetadataSize: sizes[first.Metadata], Zeroes: first.Zeroes, Transaction: first.TransactionID, Messages: first.Messages, Deletes: first.Deletes}
 		}
-		if !l.Visible && (found.merging || letter != "s") {
-			found.name = "[" + l.Name + "]"
-		}
-		permission := "r"
-		if l.Writable {
-			permission = "w"
-		}
-		found.attr = letter + permission + strings.Repeat("?", attrZeroing-2) + zeroing(first) + "??"
-		g.lvs = append(g.lvs, found)
+		found.Hidden = !l.Visible && (found.Merging || !isCOW)
 		for _, s := range l.Segments {
-			seg := segment{lv: found.name, kind: s.Type, chunk: volume.Size(s.ChunkBytes), thinID: s.ThinID, transaction: s.TransactionID, messages: s.Messages, deletes: s.Deletes}
+			seg := Segment{Type: s.Type}
 			for _, stripe := range s.Stripes {
-				seg.ranges = append(seg.ranges, fmt.Sprintf("%s:%d-%d", paths[stripe.Disk], stripe.First, stripe.First+stripe.Extents-1))
+				if path, ok := paths[stripe.Disk]; ok {
+					seg.Ranges = append(seg.Ranges, Range{Disk: path, First: stripe.First, Last: stripe.First + stripe.Extents - 1})
+				}
 			}
-			g.segments = append(g.segments, seg)
+			found.Segments = append(found.Segments, seg)
 		}
+		g.LVs = append(g.LVs, found)
 	}
 	return g
 }
 
-// zeroing is the letter in lv_attr that says whether a thin pool zeroes what it gives out.
-func zeroing(s metadata.Segment) string {
-	switch {
-	case s.Type != "thin-pool":
-		return "?"
-	case s.Zeroes:
-		return "z"
-	}
-	return "-"
-}
-
-// stateLetter is the letter in lv_attr that says whether a logical volume is active.
-func stateLetter(active bool) string {
-	if active {
-		return "a"
-	}
-	return "-"
-}
-
-// letterOf is the letter in lv_attr of a logical volume whose segments are of that type, where it means something here.
-func letterOf(segmentType string) string {
-	switch {
-	case segmentType == "thin":
-		return "V"
-	case segmentType == "thin-pool":
-		return "t"
-	case isCache(segmentType):
-		return "C"
-	case strings.HasPrefix(segmentType, "raid"):
-		return "r"
-	default:
-		return "-"
-	}
-}
+// isCache reports whether a logical volume with a segment of that type lies on one that is as it was before, and has a cache.
+func isCache(segmentType string) bool { return segmentType == "cache" || segmentType == "writecache" }

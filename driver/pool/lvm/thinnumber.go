@@ -38,7 +38,7 @@ func (p *Pool) makeThin(ctx context.Context, name, tag string, create func() ([]
 		if err != nil {
 			return nil, err
 		}
-		if got := g.thinID(name); got == next {
+		if made, _ := g.Find(name); made.ThinID == next {
 			return out, nil
 		}
 		// Somebody else has made one in between, and nobody has looked at this number.
@@ -80,14 +80,14 @@ func (p *Pool) heldNumber(n int64) string {
 }
 
 // nextNumber returns the number that LVM gives next, and reports whether the kernel has nothing under it.
-func (p *Pool) nextNumber(ctx context.Context, see func(context.Context) (*group, error)) (next int64, free bool, err error) {
+func (p *Pool) nextNumber(ctx context.Context, see func(context.Context) (*Layout, error)) (next int64, free bool, err error) {
 	g, err := see(ctx)
 	if err != nil {
 		return 0, false, err
 	}
-	for _, l := range g.lvs {
-		if l.pool == p.config.ThinPool {
-			next = max(next, g.thinID(l.name))
+	for _, l := range g.LVs {
+		if l.Pool == p.config.ThinPool {
+			next = max(next, l.ThinID)
 		}
 	}
 	next++
@@ -96,9 +96,9 @@ func (p *Pool) nextNumber(ctx context.Context, see func(context.Context) (*group
 		return next, !there, err
 	}
 	// LVM may have noted that it has to be deleted, and does that first.
-	is, err := p.compare(ctx, func(context.Context) (*group, error) { return g, nil })
-	noted := slices.ContainsFunc(g.segments, func(s segment) bool { return s.lv == p.config.ThinPool && slices.Contains(s.deletes, next) })
-	return next, is.pending && noted, err
+	is, err := p.compare(ctx, func(context.Context) (*Layout, error) { return g, nil })
+	t, _ := g.Find(p.config.ThinPool)
+	return next, is.pending && slices.Contains(t.Deletes, next), err
 }
 
 // numberTrouble is why nothing can be made in the thin pool, where the last attempt saw that and it is still so.

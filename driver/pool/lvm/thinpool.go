@@ -3,7 +3,6 @@ package lvm
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"k8s.io/klog/v2"
 
@@ -59,8 +58,8 @@ func (p *Pool) wake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, there := g.find(p.config.ThinPool); !there {
-		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
+	if _, there := g.Find(p.config.ThinPool); !there {
+		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.Name)
 	}
 	if _, err := p.lvmPlain(ctx, "", append(activateArgs(false), p.config.VolumeGroup+"/"+p.config.ThinPool)...); err != nil {
 		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q cannot be activated, and nothing is made, changed or removed in it until lvchange --activate y %s/%[2]s works; where its transaction_id is not as expected, the metadata are of another time than the pool: vgcfgrestore those that belong to it (%[4]v)", p.name, p.config.ThinPool, p.config.VolumeGroup, err) // not wrapped: it is explained
@@ -94,9 +93,9 @@ func (p *Pool) settled(ctx context.Context) error {
 	}
 	// LVM tells an active pool nothing until it makes or removes a volume in it (lvm2 2.03.16).
 	id := volume.ID{Node: p.node, Pool: p.name, Name: "settle"}
-	spare := lv{name: p.lvName(forSpare, id.Name), size: p.unit(), tags: []string{tagSpare + id.String(), tagMaking}}
+	spare := newLV{LV: LV{Name: p.lvName(forSpare, id.Name), Size: p.unit(), Tags: []string{tagSpare + id.String(), tagMaking}}}
 	_, failed := p.lvm(ctx, p.lvcreate(spare, "n")...)
-	failed = errors.Join(failed, p.remove(ctx, spare.name, spare.tags[0]))
+	failed = errors.Join(failed, p.remove(ctx, spare.Name, spare.Tags[0]))
 	if is, err = p.compared(ctx); err != nil || is.agree {
 		return errors.Join(err, failed)
 	}
@@ -125,24 +124,24 @@ func (p *Pool) compared(ctx context.Context) (times, error) {
 	return is, errors.Join(err, release())
 }
 
-func (p *Pool) seenWithoutLock(ctx context.Context) (*group, error) {
+func (p *Pool) seenWithoutLock(ctx context.Context) (*Layout, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	if err != nil && ctx.Err() == nil {
-		return p.look(ctx)
+		return layoutIn(p.look(ctx))
 	}
 	return g, err
 }
 
-func (p *Pool) seenWithLock(ctx context.Context) (*group, error) {
+func (p *Pool) seenWithLock(ctx context.Context) (*Layout, error) {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	if err != nil && ctx.Err() == nil { // LVM would wait for the lock
-		return p.lockedReport(ctx)
+		return layoutIn(p.lockedReport(ctx))
 	}
 	return g, err
 }
 
 // compare reads both. A thin pool that is not active agrees: LVM looks at that when it activates it.
-func (p *Pool) compare(ctx context.Context, see func(context.Context) (*group, error)) (is times, err error) {
+func (p *Pool) compare(ctx context.Context, see func(context.Context) (*Layout, error)) (is times, err error) {
 	g, err := see(ctx)
 	if err != nil {
 		return is, err
@@ -151,14 +150,13 @@ func (p *Pool) compare(ctx context.Context, see func(context.Context) (*group, e
 	if err != nil {
 		return is, p.silent(err)
 	}
-	i := slices.IndexFunc(g.segments, func(s segment) bool { return s.lv == p.config.ThinPool })
-	if i < 0 {
-		return is, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.name)
+	t, there := g.Find(p.config.ThinPool)
+	if !there {
+		return is, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.Name)
 	}
-	s := g.segments[i]
-	is = times{lvm: s.transaction, kernel: usage.TransactionID}
+	is = times{lvm: t.Transaction, kernel: usage.TransactionID}
 	is.agree = !active || is.lvm == is.kernel // messages that are noted for all that have been sent
-	is.pending = active && s.messages > 0 && is.lvm == is.kernel+1
+	is.pending = active && t.Messages > 0 && is.lvm == is.kernel+1
 	return is, nil
 }
 

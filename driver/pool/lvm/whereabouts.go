@@ -98,7 +98,7 @@ func describes(path string, open func(path string) (metadata.Disk, error)) *meta
 }
 
 // strayDevices says which of the devices that the configuration names are no disks of the group, empty where all are or it names none.
-func (p *Pool) strayDevices(g *group) string {
+func (p *Pool) strayDevices(g *Layout) string {
 	if p.config.Create {
 		return ""
 	}
@@ -109,7 +109,7 @@ func (p *Pool) strayDevices(g *group) string {
 			continue
 		}
 		d, err := p.machine.Device(path)
-		if err == nil && !slices.ContainsFunc(g.disks, func(of disk) bool { return of.name == path || p.isDevice(of.name, d.Number) }) {
+		if err == nil && !slices.ContainsFunc(g.Disks, func(of Disk) bool { return of.Path == path || p.isDevice(of.Path, d.Number) }) {
 			stray = append(stray, path)
 		}
 	}
@@ -120,6 +120,6 @@ func (p *Pool) strayDevices(g *group) string {
 }
 
 // lacks says that a group is not whole, and what to do.
-func (p *Pool) lacks(g *group) string {
+func (p *Pool) lacks(g *Layout) string {
 	return "lacks a disk, and nothing is changed meanwhile: bring it back, or replace it (docs/lvm.md)" + p.strayDevices(g)
 }

@@ -13,7 +13,7 @@ import (
 
 // prepare wipes the part of a volume that its user has never been able to read, and leaves it active and ready. LVM itself
 // has to see the tags that allow it. The tag that says it is done comes last: when that is cut off, all is wiped again.
-func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
+func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 	identity := tagVolume + id.String()
 	if err := p.writable(id, l); err != nil {
 		return err
@@ -22,65 +22,65 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l lv) error {
 	if err != nil {
 		return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
-	device, err := p.activateUnready(ctx, l, p.only(l.name, identity, wipedTag(from)))
+	device, err := p.activateUnready(ctx, l, p.only(l.Name, identity, wipedTag(from)))
 	if err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
-	if err := p.wipe(ctx, device, from, l.size); err != nil {
-		return errors.Join(volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err), p.deactivate(ctx, l.name, identity))
+	if err := p.wipe(ctx, device, from, l.Size); err != nil {
+		return errors.Join(volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err), p.deactivate(ctx, l.Name, identity))
 	}
 	done, to := []string{tagReady}, []string{wipedTag(from)}
-	if before, ok := tagged(l.tags, tagReadyTo); ok && tagReadyTo+before != readyToTag(l.size) {
+	if before, ok := tagged(l.Tags, tagReadyTo); ok && tagReadyTo+before != readyToTag(l.Size) {
 		to = append(to, tagReadyTo+before)
 	}
 	if p.wipes() {
-		done = append(done, readyToTag(l.size))
+		done = append(done, readyToTag(l.Size))
 	}
-	args := slices.Concat([]string{"lvchange"}, addTags(done...), delTags(to...), p.only(l.name, identity, wipedTag(from)))
+	args := slices.Concat([]string{"lvchange"}, addTags(done...), delTags(to...), p.only(l.Name, identity, wipedTag(from)))
 	if _, err := p.lvm(ctx, args...); err != nil {
-		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.name, identity))
+		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.Name, identity))
 	}
 	return nil
 }
 
 // activateUnready activates a logical volume that is not ready, and returns its device. The command selects it by what
 // it is wiped for, so that its device appears only where LVM sees that, too; where it is there already, LVM is asked.
-func (p *Pool) activateUnready(ctx context.Context, l lv, only []string) (string, error) {
+func (p *Pool) activateUnready(ctx context.Context, l LV, only []string) (string, error) {
 	only[1] += fmt.Sprintf(" && lv_tags!=%q", tagReady)
-	d, active, err := p.device(l.name)
+	d, active, err := p.device(l.Name)
 	if err != nil {
 		return "", err
 	}
 	if active { // left so by a crash
-		return d.Device, p.confirm(ctx, l.name, only)
+		return d.Device, p.confirm(ctx, l.Name, only)
 	}
 	if _, err := p.lvm(ctx, append(activateArgs(false), only...)...); err != nil {
 		return "", p.why(ctx, err, 0)
 	}
-	d, active, err = p.device(l.name)
+	d, active, err = p.device(l.Name)
 	if err == nil && !active {
-		err = p.unconfirmed(l.name)
+		err = p.unconfirmed(l.Name)
 	}
 	return d.Device, err
 }
 
 // makeReady wipes what of a detached volume its user has not had yet, for it is to be copied.
-func (p *Pool) makeReady(ctx context.Context, id volume.ID, l lv) error {
-	if l.has(tagReady) {
+func (p *Pool) makeReady(ctx context.Context, id volume.ID, l LV) error {
+	if l.Has(tagReady) {
 		return nil
 	}
-	_, done, err := p.change(ctx, l.name)
+	_, done, err := p.change(ctx, l.Name)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if _, l, err = p.find(ctx, id); err != nil || l.has(tagReady) {
+	if _, l, err = p.find(ctx, id); err != nil || l.Has(tagReady) {
 		return err // another copy may have seen to it
 	}
 	if err := p.prepare(ctx, id, l); err != nil {
 		return err
 	}
-	return p.deactivate(ctx, l.name, tagVolume+id.String())
+	return p.deactivate(ctx, l.Name, tagVolume+id.String())
 }
 
 // endsBytes is how much of both ends of a volume is made zeros that is not wiped: a file system that somebody else had
@@ -106,11 +106,11 @@ func wipedTag(bytes volume.Size) string { return tagWiped + byteText(bytes) }
 
 // wipedOf returns up to where a logical volume that is not ready holds its user's bytes or zeros. A lost
 // tag is an error, and never a reason to wipe what may be data.
-func wipedOf(l lv) (volume.Size, error) {
-	text, _ := tagged(l.tags, tagWiped)
+func wipedOf(l LV) (volume.Size, error) {
+	text, _ := tagged(l.Tags, tagWiped)
 	bytes, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || bytes < 0 || volume.Size(bytes) > l.size {
-		return 0, volume.Errorf(volume.Internal, "tag \"%s%.32s\" does not say how much of logical volume %q is wiped", tagWiped, text, l.name)
+	if err != nil || bytes < 0 || volume.Size(bytes) > l.Size {
+		return 0, volume.Errorf(volume.Internal, "tag \"%s%.32s\" does not say how much of logical volume %q is wiped", tagWiped, text, l.Name)
 	}
 	return volume.Size(bytes), nil
 }

@@ -39,6 +39,7 @@ type LogicalVolume struct {
 	Tags     []string
 	Visible  bool
 	Writable bool
+	Locked   bool // pvmove is at work on it
 	Extents  int64
 	Segments []Segment
 }
@@ -128,7 +129,7 @@ func logicalVolume(name string, s section) (lv LogicalVolume, err error) {
 	status := s.strings("status", &err)
 	lv = LogicalVolume{
 		Name: name, ID: s.text("id", &err), Tags: s.strings("tags", &err),
-		Visible: slices.Contains(status, "VISIBLE"), Writable: slices.Contains(status, "WRITE"),
+		Visible: slices.Contains(status, "VISIBLE"), Writable: slices.Contains(status, "WRITE"), Locked: slices.Contains(status, "LOCKED"),
 	}
 	count := s.number("segment_count", &err)
 	for i := int64(1); i <= count && err == nil; i++ {
