@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -22,21 +20,6 @@ type refused struct {
 }
 
 func (r refused) Unwrap() error { return r.error }
-
-var selectedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`lv_name="([^"]+)"`) })
-
-// nameIn returns the logical volume that the arguments of a command name, as group/name or in a selection.
-func nameIn(group string, args []string) string {
-	for _, arg := range args {
-		if name, ok := strings.CutPrefix(arg, group+"/"); ok {
-			return name
-		}
-		if m := selectedName().FindStringSubmatch(arg); m != nil && strings.Contains(arg, "vg_name=") {
-			return m[1]
-		}
-	}
-	return ""
-}
 
 // alteration says why LVM may have refused a command for a logical volume that is no longer as loam made it; nil where it is. The kind
 // of its error is Busy while it is moved, and InUse where it was merged or converted.
@@ -149,16 +132,6 @@ func (p *Pool) writable(id volume.ID, l LV) error {
 		return nil
 	}
 	return volume.Errorf(volume.InUse, "volume %q: logical volume %s/%s is read-only in its metadata, and loam has not made it so: lvchange --permission rw %[2]s/%[3]s, or attach the volume read-only", id, p.config.VolumeGroup, l.Name)
-}
-
-// activateArgs begins a command that activates. Only for a merge may LVM leave a process behind, which ends with it: of what is moved
-// (pvmove), each activation would leave one more until the move has ended.
-func activateArgs(merging bool) []string {
-	poll := "n"
-	if merging {
-		poll = "y"
-	}
-	return []string{"lvchange", "--activate", "y", "--ignoreactivationskip", "--poll", poll}
 }
 
 // isMerging reports whether a snapshot is to be merged into a logical volume.

@@ -93,16 +93,16 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 // activate activates the logical volume of that name if it has the tags, and returns its device, empty
 // where there is no such one. Of a thin one, the permission has to be set before.
 func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ...string) (string, error) {
-	further, only := "", p.only(name, tags...)
+	c := Activate(Only(name, tags...), p.isMerging(ctx, name))
 	switch {
 	case p.thin() && readOnly:
-		only[1] += ` && lv_attr=~"^.r"`
+		c.Select.Is = ReadOnly
 	case p.thin():
-		only[1] += ` && lv_attr=~"^.w"`
+		c.Select.Is = Writable
 	case readOnly:
-		further = p.readOnlyList(name)
+		c.Settings = p.readOnlyList(name)
 	}
-	if _, err := p.lvmWith(ctx, further, append(activateArgs(p.isMerging(ctx, name)), only...)...); err != nil {
+	if err := p.lvm(ctx, c); err != nil {
 		return "", err
 	}
 	d, _, err := p.device(name)
@@ -116,12 +116,7 @@ func (p *Pool) permit(ctx context.Context, id volume.ID, l LV, readOnly bool) er
 	if !p.thin() || l.Writable != readOnly {
 		return nil
 	}
-	permission := "rw"
-	if readOnly {
-		permission = "r"
-	}
-	args := append([]string{"lvchange", "--permission", permission}, p.only(l.Name, tagVolume+id.String())...)
-	if _, err := p.lvm(ctx, args...); err != nil {
+	if err := p.lvm(ctx, Permit(Only(l.Name, tagVolume+id.String()), !readOnly)); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil
@@ -186,12 +181,11 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	if moved, err := p.removeMoved(ctx, name, identity); moved || err != nil {
 		return err
 	}
-	only := p.only(name)
+	only := Only(name)
 	if identity != "" {
-		only = p.only(name, identity)
+		only.Tags = []string{identity}
 	}
-	args := append([]string{"lvchange", "--activate", "n"}, only...)
-	_, failed := p.lvm(ctx, args...)
+	failed := p.lvm(ctx, Deactivate(only))
 	if failed != nil && !isExit(failed) {
 		return failed
 	}

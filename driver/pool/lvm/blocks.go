@@ -24,8 +24,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	half.Tags = append(slices.Clone(made.Tags), tagMaking)
 	made.Tags = append(slices.Clone(made.Tags), filled...)
 	err = p.take(ctx, cost, func() error {
-		_, err := p.lvm(ctx, p.lvcreate(half, "n")...)
-		return err
+		return p.lvm(ctx, p.lvcreate(half, "n"))
 	})
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
@@ -34,8 +33,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 		err = volume.Errorf(volume.KindOf(err), "volume %q from %s: %w", spec.ID, spec.Source, err)
 		return volume.Volume{}, errors.Join(err, p.remove(context.WithoutCancel(ctx), made.Name, identity))
 	}
-	change := slices.Concat([]string{"lvchange"}, addTags(filled...), delTags(tagMaking), p.only(made.Name, identity))
-	if _, err := p.lvm(ctx, change...); err != nil {
+	if err := p.lvm(ctx, Tag(Only(made.Name, identity), filled, []string{tagMaking})); err != nil {
 		return p.made(ctx, spec, 0, err)
 	}
 	return p.volume(made.LV)
@@ -115,7 +113,7 @@ func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
 			return err
 		}
 		source = LV{Name: p.lvName(forSpare, id.Name), Size: from.Size, Origin: from.Name, Tags: []string{tagSpare + text, tagMaking}}
-		defer func() { err = errors.Join(err, p.remove(end, source.Name, source.Tags[0])) }()
+		defer func() { err = errors.Join(err, p.remove(end, source.Name, p.identity(source))) }()
 		cost := p.snapshotCost(source.Size)
 		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.Origin, source, false) }); err != nil {
 			return p.why(ctx, err, cost)

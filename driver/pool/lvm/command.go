@@ -24,45 +24,56 @@ const discard = "devices/issue_discards=1"
 
 // lvm runs one lvm command, with only the pool's own disks to scan once they are known. What it changed
 // is on the disks when it returns, for LVM does not make them flush their caches.
-func (p *Pool) lvm(ctx context.Context, args ...string) ([]byte, error) {
-	return p.lvmWith(ctx, "", args...)
+//
+// A command that changes what is in a thin pool is begun only where LVM and the kernel agree about the pool (thinpool.go).
+func (p *Pool) lvm(ctx context.Context, c Command) error {
+	if !p.thin() || !c.changes() {
+		return p.lvmPlain(ctx, c)
+	}
+	if err := p.agree(ctx, c.Name); err != nil {
+		return err
+	}
+	if c.Name == "lvcreate" {
+		return p.makeThin(ctx, c)
+	}
+	return p.lvmPlain(ctx, c)
 }
 
-// lvmWith is lvm with further settings. A command that changes what is in a thin pool is begun only where LVM and the
-// kernel agree about the pool (thinpool.go).
-func (p *Pool) lvmWith(ctx context.Context, further string, args ...string) ([]byte, error) {
-	command := func() ([]byte, error) { return p.lvmPlain(ctx, further, args...) }
-	if !p.thin() || !changes(args) {
-		return command()
-	}
-	if err := p.agree(ctx, args[0]); err != nil {
-		return nil, err
-	}
-	if args[0] == "lvcreate" {
-		return p.makeThin(ctx, flagValue(args, "--name"), flagValue(args, "--addtag"), command)
-	}
-	return command()
+// lvmPlain is lvm also for the thin pool itself.
+func (p *Pool) lvmPlain(ctx context.Context, c Command) error {
+	_, err := p.output(ctx, c)
+	return err
 }
 
-// lvmPlain is lvmWith also for the thin pool itself. Where the command fails and the group has got other disks
+// output runs a command, and returns what it prints. Where it fails and the group has got other disks
 // meanwhile, it is tried again with those. A command that changes the group is not begun while one of its disks is missing.
-func (p *Pool) lvmPlain(ctx context.Context, further string, args ...string) ([]byte, error) {
+func (p *Pool) output(ctx context.Context, c Command) ([]byte, error) {
+	if c.Name == "lvremove" && (c.Select == nil || !c.Select.tagged()) {
+		return nil, volume.Errorf(volume.Internal, "pool %q: %s relies on no tag", p.name, c.Name)
+	}
 	p.revive(ctx)
-	if changes(args) {
-		if err := p.whole(ctx, args[0]); err != nil {
+	if c.changes() {
+		if err := p.whole(ctx, c.takes()); err != nil {
 			return nil, err
 		}
 	}
 	disks := p.scanned()
-	out, err := p.run(ctx, further, disks, args)
+	run := func() ([]byte, error) {
+		out, err := p.run(ctx, c.Settings, disks, append([]string{c.Name}, c.args(p.config.VolumeGroup)...))
+		if isExit(err) {
+			err = refused{err, c.lv()}
+		}
+		return out, err
+	}
+	out, err := run()
 	if isExit(err) {
 		if _, lookErr := p.look(ctx); lookErr == nil && !slices.Equal(disks, p.scanned()) {
 			disks = p.scanned()
-			out, err = p.run(ctx, further, disks, args)
+			out, err = run()
 		}
 	}
-	if err != nil && p.mendFailed(ctx) && activates(args) { // LVM itself leaves parts active of what it has moved
-		out, err = p.run(ctx, further, disks, args)
+	if err != nil && p.mendFailed(ctx) && c.activates() { // LVM itself leaves parts active of what it has moved
+		out, err = run()
 	}
 	if err != nil {
 		return out, err
@@ -95,10 +106,7 @@ func (p *Pool) run(ctx context.Context, further string, disks, args []string) ([
 	}
 	all = append(all, devicesArgs(disks)...)
 	out, err := p.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
-	switch {
-	case isExit(err):
-		err = refused{err, nameIn(p.config.VolumeGroup, args)}
-	case err != nil:
+	if err != nil && !isExit(err) {
 		err = p.lockedOut(ctx, err)
 	}
 	return out, err
@@ -161,16 +169,6 @@ func (p *Pool) readOnlyList(lvs ...string) string {
 		quoted[i] = fmt.Sprintf("%q", p.config.VolumeGroup+"/"+name)
 	}
 	return "activation/read_only_volume_list=[" + strings.Join(quoted, ",") + "]"
-}
-
-// only selects the logical volume of that name, if it has all the tags: so a foreign one of our name is
-// never touched. A command that finds none does nothing, and ends with 0: whether it did something is read back.
-func (p *Pool) only(name string, tags ...string) []string {
-	conditions := []string{fmt.Sprintf("vg_name=%q", p.config.VolumeGroup), fmt.Sprintf("lv_name=%q", name)}
-	for _, tag := range tags {
-		conditions = append(conditions, fmt.Sprintf("lv_tags=%q", tag))
-	}
-	return []string{"--select", strings.Join(conditions, " && "), p.config.VolumeGroup}
 }
 
 // look has LVM report the volume group.

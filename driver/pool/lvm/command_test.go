@@ -156,10 +156,13 @@ func TestCommandsScanOnlyThePoolsDisks(t *testing.T) {
 // The group got a disk: one that changes the group is given it from the start, or LVM would write down that the disk is
 // missing. Another one is tried again where it fails for that.
 func TestANewDiskIsGivenToCommands(t *testing.T) {
-	for _, c := range []struct{ args, want []string }{
-		{[]string{"lvchange", "--addtag", "a"}, []string{"fullreport", "pvs", "fullreport", "lvchange"}},
-		{[]string{"lvremove"}, []string{"fullreport", "pvs", "fullreport", "lvremove"}},
-		{[]string{"lvchange", "--activate", "y"}, []string{"lvchange", "fullreport", "pvs", "fullreport", "lvchange"}},
+	for _, c := range []struct {
+		command Command
+		want    []string
+	}{
+		{Tag(Only("a"), []string{"a"}, nil), []string{"fullreport", "pvs", "fullreport", "lvchange"}},
+		{Remove(Only("a", "a")), []string{"fullreport", "pvs", "fullreport", "lvremove"}},
+		{Activate(Only("a"), false), []string{"lvchange", "fullreport", "pvs", "fullreport", "lvchange"}},
 	} {
 		f := &fakeLVM{disks: []string{"/dev/vda"}}
 		f.change = func(f *fakeLVM, args []string) error {
@@ -170,11 +173,11 @@ func TestANewDiskIsGivenToCommands(t *testing.T) {
 		}
 		p := fakePool(t, f)
 		f.disks = append(f.disks, "/dev/vdb")
-		if _, err := p.lvm(t.Context(), c.args...); err != nil {
+		if err := p.lvm(t.Context(), c.command); err != nil {
 			t.Fatal(err)
 		}
 		if got := f.names(); !slices.Equal(got, c.want) {
-			t.Errorf("%v: the commands were %v", c.args, got)
+			t.Errorf("%v: the commands were %v", c.command, got)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 // confirm has LVM itself say that the logical volume that a selection names is there as the selection says. What is read
 // from the metadata areas is for finding and listing: before something is destroyed that a tag allows to, LVM has to see
 // that tag as well. It takes a process. The kind of its error is Unavailable where LVM sees something else.
-func (p *Pool) confirm(ctx context.Context, name string, only []string) error {
-	out, err := p.lvm(ctx, append([]string{"lvs", "--reportformat", "json", "-o", "lv_name"}, only...)...)
+func (p *Pool) confirm(ctx context.Context, name string, only Select) error {
+	out, err := p.output(ctx, Command{Name: "lvs", Flags: []string{"--reportformat", "json", "-o", "lv_name"}, Select: &only})
 	if err != nil {
 		return p.why(ctx, err, 0)
 	}

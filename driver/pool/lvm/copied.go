@@ -2,7 +2,6 @@ package lvm
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -101,8 +100,7 @@ func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, er
 
 func (p *Pool) activateForCopy(ctx context.Context, l LV) error {
 	identity := p.identity(l)
-	tag := slices.Concat([]string{"lvchange"}, addTags(tagCopying), p.only(l.Name, identity))
-	_, err := p.lvm(ctx, tag...)
+	err := p.lvm(ctx, Tag(Only(l.Name, identity), []string{tagCopying}, nil))
 	if err == nil {
 		var device string
 		if device, err = p.activate(ctx, l.Name, true, identity, tagCopying); err == nil && device == "" {
@@ -135,7 +133,7 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 	if err := p.deactivate(ctx, name, identity); err != nil {
 		return err
 	}
-	if _, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagCopying), p.only(name, identity))...); err != nil {
+	if err := p.lvm(ctx, Tag(Only(name, identity), nil, []string{tagCopying})); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil

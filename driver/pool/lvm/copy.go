@@ -80,7 +80,7 @@ func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made
 	}
 	err := p.lvextend(ctx, made.Name, made.Size, nil)
 	if err == nil {
-		_, err = p.lvm(ctx, slices.Concat([]string{"lvchange"}, delTags(tagMaking), p.only(made.Name, tagVolume+id.String()))...)
+		err = p.lvm(ctx, Tag(Only(made.Name, tagVolume+id.String()), nil, []string{tagMaking}))
 	}
 	if err != nil && !isExit(err) {
 		return errors.Join(err, p.remove(ctx, made.Name, tagVolume+id.String()))

@@ -2,7 +2,6 @@ package lvm
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,24 +51,21 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s LV, writable boo
 	if err != nil {
 		return err
 	}
-	permission := "r"
-	if writable {
-		permission = "rw"
-	}
-	args := []string{"lvcreate", "--yes", "--snapshot", "--activate", "n", "--setactivationskip", "y", "--permission", permission, "--name", s.Name}
+	c := p.creates(s, "--snapshot", "--activate", "n", "--permission", map[bool]string{true: "rw", false: "r"}[writable])
 	if !p.thin() {
-		args = append(args, "--chunksize", strconv.Itoa(int(cowChunk))+"b", "--extents", strconv.FormatInt(cowExtents(s.Size, p.extentSize()), 10))
+		c.Flags = append(c.Flags, "--chunksize", strconv.Itoa(int(cowChunk))+"b", "--extents", strconv.FormatInt(cowExtents(s.Size, p.extentSize()), 10))
 		if p.shape.images > 1 {
-			args = append(args, "--stripes", strconv.Itoa(p.shape.images))
+			c.Flags = append(c.Flags, "--stripes", strconv.Itoa(p.shape.images))
 		}
 	}
+	c.Of, c.Settings = origin, further
 	// LVM does not say for how long it suspended the volume: for less than it ran.
 	d, active, err := p.device(origin)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	_, err = p.lvmWith(ctx, further, slices.Concat(args, addTags(s.Tags...), []string{p.config.VolumeGroup + "/" + origin})...)
+	err = p.lvm(ctx, c)
 	if active && !d.ReadOnly {
 		p.held.Note(ctx, p.name, time.Since(start), "logicalVolume", origin, "atMost", true)
 	}

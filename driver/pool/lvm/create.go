@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -62,25 +61,34 @@ type newLV struct {
 // lvcreate returns the command that makes an empty logical volume, and activates it or not. Nothing of it
 // is zeroed or looked at. Only who says that it ignores the skip activates it later, so nothing does when the
 // machine starts (--setautoactivation is not there for RAID and thin ones).
-func (p *Pool) lvcreate(l newLV, activate string) []string {
-	args := []string{"lvcreate", "--yes", "--activate", activate, "--ignoreactivationskip", "--setactivationskip", "y", "--name", l.Name}
+func (p *Pool) lvcreate(l newLV, activate string) Command {
+	c := p.creates(l.LV, "--activate", activate, "--ignoreactivationskip")
 	size := fmt.Sprintf("%db", l.Size)
 	if p.thin() {
-		args = append(args, "--virtualsize", size, "--thinpool", p.config.ThinPool)
+		c.Flags = append(c.Flags, "--virtualsize", size, "--thinpool", p.config.ThinPool)
 	} else {
-		args = append(args, "--zero", "n", "--wipesignatures", "n", "--size", size)
-		args = append(args, p.shape.args...)
+		c.Flags = append(c.Flags, "--zero", "n", "--wipesignatures", "n", "--size", size)
+		c.Flags = append(c.Flags, p.shape.args...)
 	}
-	return slices.Concat(args, addTags(l.Tags...), []string{p.config.VolumeGroup}, l.on)
+	c.On = l.on
+	return c
+}
+
+// creates begins the command that makes a logical volume of ours.
+func (p *Pool) creates(l LV, flags ...string) Command {
+	flags = append(flags, "--yes", "--setactivationskip", "y", "--name", l.Name)
+	for _, tag := range l.Tags {
+		flags = append(flags, "--addtag", tag)
+	}
+	return Command{Name: "lvcreate", Flags: flags, Makes: Only(l.Name, p.identity(l))}
 }
 
 // make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made
 // by a call that was cut off, or by this one.
-func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command []string) (volume.Volume, error) {
+func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command Command) (volume.Volume, error) {
 	cost := p.cost(made.Size)
 	err := p.take(ctx, cost, func() error {
-		_, err := p.lvm(ctx, command...)
-		return err
+		return p.lvm(ctx, command)
 	})
 	if err != nil {
 		return p.made(ctx, spec, cost, err)

@@ -3,7 +3,6 @@ package lvm
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
@@ -85,9 +84,9 @@ func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l LV) error {
 	if slices.ContainsFunc(g.LVs, func(s LV) bool { return s.RestsOn(l) }) {
 		return p.hasSnapshots(g, id, "deleted")
 	}
-	only := p.only(l.Name, tagVolume+id.String())
+	only := Only(l.Name, tagVolume+id.String())
 	if !p.thin() {
-		only[1] += ` && lv_attr!~"^[oO]"` // one may have been taken since
+		only.Is = WithoutSnapshots // one may have been taken since
 	}
 	return p.lvremove(ctx, l.Name, tagVolume+id.String(), only)
 }
@@ -95,17 +94,19 @@ func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l LV) error {
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
 // it is open.
 func (p *Pool) remove(ctx context.Context, name, identity string) error {
-	return p.lvremove(ctx, name, identity, p.only(name, identity))
+	return p.lvremove(ctx, name, identity, Only(name, identity))
 }
 
 // lvremove removes the logical volume that is selected. Where the command fails, the call does, also where the logical
 // volume is gone: LVM takes it from its metadata before it has a thin pool give back its blocks.
-func (p *Pool) lvremove(ctx context.Context, name, identity string, only []string) error {
+func (p *Pool) lvremove(ctx context.Context, name, identity string, only Select) error {
 	readOnly, err := p.keepReadOnlyAll(ctx) // the volume of a snapshot is loaded anew
 	if err != nil {
 		return err
 	}
-	_, failed := p.lvmWith(ctx, strings.TrimSpace(discard+" "+readOnly), append([]string{"lvremove", "--force"}, only...)...)
+	c := Remove(only)
+	c.Settings = readOnly
+	failed := p.lvm(ctx, c.Discard())
 	if failed == nil {
 		return p.removed(ctx, name, identity)
 	}
@@ -140,7 +141,7 @@ func (p *Pool) removed(ctx context.Context, name, identity string) error {
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
 func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
-	if _, err := p.lvm(ctx, append([]string{"lvremove", "--force"}, p.only(name, identity)...)...); err != nil {
+	if err := p.lvm(ctx, Remove(Only(name, identity))); err != nil {
 		return err
 	}
 	return p.removed(ctx, name, identity)

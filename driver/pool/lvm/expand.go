@@ -85,28 +85,29 @@ func (p *Pool) extend(ctx context.Context, id volume.ID, l LV, size, block volum
 func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l LV, size volume.Size) error {
 	to, noted := tagged(l.Tags, tagReadyTo)
 	identity := tagVolume + id.String()
-	var change []string
+	var add, del []string
+	only := Only(l.Name, identity)
 	switch {
 	case p.thin() || (!noted && !l.Has(tagReady)) || (!noted && !p.wipes()):
 		return nil
 	case !p.wipes(): // where it does not matter
-		change = slices.Concat(delTags(tagReadyTo+to), p.only(l.Name, identity))
+		del = []string{tagReadyTo + to}
 	case l.Has(tagReady):
-		change = slices.Concat(addTags(wipedTag(l.Size)), delTags(tagReady), replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReady))
+		add, del = replaceReadyTo(to, noted, size)
+		add, del, only.Tags = append(add, wipedTag(l.Size)), append(del, tagReady), append(only.Tags, tagReady)
 	default:
-		change = slices.Concat(replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReadyTo+to))
+		add, del = replaceReadyTo(to, noted, size)
+		only.Tags = append(only.Tags, tagReadyTo+to)
 	}
-	_, err := p.lvm(ctx, append([]string{"lvchange"}, change...)...)
-	return err
+	return p.lvm(ctx, Tag(only, add, del))
 }
 
-// replaceReadyTo returns the arguments that put a tagReadyTo in the place of the one that is noted.
-func replaceReadyTo(was string, noted bool, is volume.Size) []string {
-	args := addTags(readyToTag(is))
+// replaceReadyTo returns the tags to add and to take so that a tagReadyTo is in the place of the one that is noted.
+func replaceReadyTo(was string, noted bool, is volume.Size) (add, del []string) {
 	if noted && tagReadyTo+was != readyToTag(is) {
-		args = append(args, delTags(tagReadyTo+was)...)
+		del = []string{tagReadyTo + was}
 	}
-	return args
+	return []string{readyToTag(is)}, del
 }
 
 // lvextend extends a logical volume with extents of the given disks or ranges, or with any.
@@ -115,9 +116,7 @@ func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, on [
 	if err != nil {
 		return err
 	}
-	args := []string{"lvextend", "--size", fmt.Sprintf("%db", size), p.config.VolumeGroup + "/" + name}
-	_, err = p.lvmWith(ctx, further, append(args, on...)...)
-	return err
+	return p.lvm(ctx, Command{Name: "lvextend", Flags: []string{"--size", fmt.Sprintf("%db", size)}, Of: name, On: on, Settings: further})
 }
 
 // maxSpareTries is how often the wiped blocks may be lost to somebody else.
@@ -138,19 +137,18 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l LV, size volu
 	identity, changed := tagVolume+id.String(), tagReadyTo+to != readyToTag(size)
 	defer func() {
 		if err != nil && changed && noted {
-			back := slices.Concat([]string{"lvchange"}, addTags(tagReadyTo+to), delTags(readyToTag(size)), p.only(l.Name, identity, readyToTag(size)))
-			_, backErr := p.lvm(context.WithoutCancel(ctx), back...)
-			err = errors.Join(err, backErr)
+			back := Tag(Only(l.Name, identity, readyToTag(size)), []string{tagReadyTo + to}, []string{readyToTag(size)})
+			err = errors.Join(err, p.lvm(context.WithoutCancel(ctx), back))
 		}
 	}()
 	for try := range maxSpareTries {
 		var ranges []string
-		if ranges, err = p.wipeSpare(ctx, spare); err != nil {
+		if ranges, err = p.wipeSpare(ctx, spare, nonce); err != nil {
 			return err
 		}
 		if try == 0 && changed {
-			note := slices.Concat([]string{"lvchange"}, replaceReadyTo(to, noted, size), p.only(l.Name, identity, tagReady))
-			if _, err = p.lvm(ctx, note...); err != nil {
+			add, del := replaceReadyTo(to, noted, size)
+			if err = p.lvm(ctx, Tag(Only(l.Name, identity, tagReady), add, del)); err != nil {
 				return err
 			}
 		}
@@ -177,10 +175,10 @@ func (p *Pool) ofOwnType(ctx context.Context, l LV) error {
 	return nil
 }
 
-// wipeSpare wipes blocks that are free, and returns which.
-func (p *Pool) wipeSpare(ctx context.Context, spare newLV) (ranges []string, err error) {
-	identity := spare.Tags[0]
-	if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
+// wipeSpare wipes blocks that are free, and returns which. The metadata that have the nonce are those that say it.
+func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges []string, err error) {
+	identity := p.identity(spare.LV)
+	if err := p.lvm(ctx, p.lvcreate(spare, "y")); err != nil {
 		if !isExit(err) {
 			return nil, err
 		}
@@ -188,7 +186,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV) (ranges []string, err
 		if removeErr := p.remove(ctx, spare.Name, identity); removeErr != nil {
 			return nil, removeErr
 		}
-		if _, err := p.lvm(ctx, p.lvcreate(spare, "y")...); err != nil {
+		if err := p.lvm(ctx, p.lvcreate(spare, "y")); err != nil {
 			return nil, err
 		}
 	}
@@ -203,7 +201,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV) (ranges []string, err
 	if err == nil {
 		g, err = p.stored(ctx)
 	}
-	if err == nil && !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Name == spare.Name && l.Has(spare.Tags[len(spare.Tags)-1]) }) {
+	if err == nil && !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Name == spare.Name && l.Has(nonce) }) {
 		err = p.unconfirmed(spare.Name) // its extents would be those of another time
 	}
 	// Not discarded: they have to stay zeros.

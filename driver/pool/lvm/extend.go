@@ -136,8 +136,8 @@ func (p *Pool) extendPart(ctx context.Context, g *Layout, what, option string, h
 	if by == 0 {
 		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with (on disks whose logical blocks are no larger than its own): vgextend it", g.Name, what, p.config.ThinPool)
 	}
-	args := append([]string{"lvextend", option, fmt.Sprintf("+%db", by), g.Name + "/" + p.config.ThinPool}, on...)
-	if _, err := p.lvmPlain(ctx, "", args...); err != nil {
+	c := Command{Name: "lvextend", Flags: []string{option, fmt.Sprintf("+%db", by)}, Of: p.config.ThinPool, On: on}
+	if err := p.lvmPlain(ctx, c); err != nil {
 		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.why(ctx, err, 0))
 	}
 	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)

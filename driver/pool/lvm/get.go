@@ -211,20 +211,16 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
 	}
 	if v.Mark == mark && mark == volume.Formatting {
-		if err := p.confirm(ctx, l.Name, p.only(l.Name, identity, tagFormatting)); err != nil {
+		if err := p.confirm(ctx, l.Name, Only(l.Name, identity, tagFormatting)); err != nil {
 			return err
 		}
 	}
 	if len(from) > 0 && v.Mark != mark {
-		only := p.only(l.Name, identity)
-		marks := make([]string, len(from))
-		for i, tag := range from {
-			marks[i] = `lv_tags="` + tag + `"`
-		}
+		only := Only(l.Name, identity)
 		if mark != volume.Block { // which may follow each of the others, and Used has no tag
-			only[1] += " && (" + strings.Join(marks, " || ") + ")"
+			only.Any = from
 		}
-		_, failed := p.lvm(ctx, slices.Concat([]string{"lvchange"}, addTags(to...), delTags(from...), only)...)
+		failed := p.lvm(ctx, Tag(only, to, from))
 		if failed != nil && !isExit(failed) {
 			return failed
 		}

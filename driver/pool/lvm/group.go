@@ -38,7 +38,7 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 		if err := p.atOneInstant(ctx, members); err != nil {
 			return err
 		}
-		return p.tagGroup(ctx, spec.ID.Name, delTags(tagMaking))
+		return p.tagGroup(ctx, spec.ID.Name, nil, []string{tagMaking})
 	})
 	after, lookErr := p.stored(ctx)
 	if lookErr != nil {
@@ -75,10 +75,8 @@ func (p *Pool) members(g *Layout, spec volume.SnapshotSpec) (members []member, c
 }
 
 // tagGroup changes the tags of all members of a group.
-func (p *Pool) tagGroup(ctx context.Context, name string, change []string) error {
-	only := []string{"--select", `vg_name="` + p.config.VolumeGroup + `" && lv_tags="` + tagGroup + name + `" && lv_name=~"^` + p.memberPattern() + `"`, p.config.VolumeGroup}
-	_, err := p.lvm(ctx, slices.Concat([]string{"lvchange"}, change, only)...)
-	return err
+func (p *Pool) tagGroup(ctx context.Context, name string, add, del []string) error {
+	return p.lvm(ctx, Tag(Select{Like: "^" + p.memberPattern(), Tags: []string{tagGroup + name}}, add, del))
 }
 
 // memberPattern matches the beginning of the names of members of this pool's groups.
@@ -149,7 +147,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Has(tagGroup+id.Name) && p.ours(l) }) {
 		return p.gone(ctx, g)
 	}
-	if err := p.tagGroup(ctx, id.Name, addTags(tagMaking)); err != nil {
+	if err := p.tagGroup(ctx, id.Name, []string{tagMaking}, nil); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return p.removeGroup(ctx, g, id.Name)

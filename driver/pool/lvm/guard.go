@@ -3,32 +3,14 @@ package lvm
 import (
 	"context"
 	"os"
-	"slices"
 
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// changes reports whether a command writes the metadata of the group.
-func changes(args []string) bool {
-	switch args[0] {
-	case "lvcreate", "lvextend", "lvremove", "vgchange":
-		return true
-	case "lvchange":
-		return !slices.Contains(args, "--activate")
-	}
-	return false
-}
-
-// activates reports whether a command makes devices appear.
-func activates(args []string) bool {
-	i := slices.Index(args, "--activate")
-	return args[0] == "lvchange" && i > 0 && i+1 < len(args) && args[i+1] == "y"
-}
-
 // whole says whether all disks of the group are there, and sees to it that commands are given all of them. LVM makes and
 // extends nothing where one is missing, but it removes and tags; and what it writes then says that the disk is
 // missing for good, also once it is back. And it gives out extents of a disk that are not there. The kind of its error is Unavailable.
-func (p *Pool) whole(ctx context.Context, command string) error {
+func (p *Pool) whole(ctx context.Context, takes bool) error {
 	g, err := p.reads.get(ctx, p.name, p.read)
 	if err != nil && ctx.Err() == nil {
 		g, err = layoutIn(p.look(ctx))
@@ -39,7 +21,7 @@ func (p *Pool) whole(ctx context.Context, command string) error {
 	if g.Missing > 0 {
 		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q %s", p.name, g.Name, p.lacks(g))
 	}
-	if small := p.tooSmall(g); small != "" && (command == "lvcreate" || command == "lvextend") {
+	if small := p.tooSmall(g); small != "" && takes {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, small)
 	}
 	return nil

@@ -179,11 +179,11 @@ func (p *Pool) establish(ctx context.Context, r *Report) error {
 			how = identity.Adopted
 		}
 		i := identity.New(p.at(g), how)
-		args := []string{"vgchange", "--addtag", identityTag(i), p.config.VolumeGroup}
+		c := Command{Name: "vgchange", Flags: []string{"--addtag", identityTag(i)}}
 		if p.thin() {
-			args = []string{"lvchange", "--addtag", identityTag(i), p.config.VolumeGroup + "/" + p.config.ThinPool}
+			c.Name, c.Of = "lvchange", p.config.ThinPool
 		}
-		if _, err := p.lvmPlain(ctx, "", args...); err != nil {
+		if err := p.lvmPlain(ctx, c); err != nil {
 			return p.explain(err, r, 0)
 		}
 		found.Identity = &i

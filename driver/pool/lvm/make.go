@@ -40,7 +40,7 @@ func (p *Pool) lookOrMake(ctx context.Context) (*Report, error) {
 		}
 	}
 	if half {
-		if _, err := p.lvmPlain(ctx, "", "vgchange", "--deltag", tagMaking, p.config.VolumeGroup); err != nil {
+		if err := p.lvmPlain(ctx, Command{Name: "vgchange", Flags: []string{"--deltag", tagMaking}}); err != nil {
 			return nil, p.explain(err, g, 0)
 		}
 	}
@@ -123,11 +123,9 @@ func (p *Pool) makeThinPool(ctx context.Context, g *Layout) error {
 		if !part || len(l.Tags) > 0 {
 			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.Name)
 		}
-		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(l.Name)...)...); err != nil {
+		if err := p.lvmPlain(ctx, Remove(Select{Names: []string{l.Name}, Group: tagMaking})); err != nil {
 			return err
 		}
 	}
-	_, err := p.lvmPlain(ctx, "", "lvcreate", "--yes", "--type", "thin-pool", "--zero", "y",
-		"--extents", "100%FREE", "--name", p.config.ThinPool, p.config.VolumeGroup)
-	return err
+	return p.lvmPlain(ctx, Command{Name: "lvcreate", Flags: []string{"--yes", "--type", "thin-pool", "--zero", "y", "--extents", "100%FREE", "--name", p.config.ThinPool}})
 }

@@ -2,7 +2,6 @@ package lvm
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,8 +60,8 @@ func (p *Pool) settleReadyTo(ctx context.Context, l LV) error {
 	if err != nil || !ok || to <= l.Size || !p.wipes() || !l.Has(tagReady) {
 		return err
 	}
-	change := slices.Concat([]string{"lvchange"}, addTags(readyToTag(l.Size)), delTags(readyToTag(to)), p.only(l.Name, p.identity(l), tagReady, readyToTag(to)))
-	if _, err := p.lvm(ctx, change...); err != nil {
+	change := Tag(Only(l.Name, p.identity(l), tagReady, readyToTag(to)), []string{readyToTag(l.Size)}, []string{readyToTag(to)})
+	if err := p.lvm(ctx, change); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil
@@ -95,13 +94,8 @@ func (p *Pool) noteSizes(ctx context.Context, g *Layout) error {
 	}
 	for size, all := range bySize {
 		for names := range slices.Chunk(all, namesPerCommand) {
-			conditions := make([]string, len(names))
-			for i, name := range names {
-				conditions[i] = fmt.Sprintf("lv_name=%q", name)
-			}
-			only := fmt.Sprintf("vg_name=%q && lv_tags=%q && (%s)", p.config.VolumeGroup, tagReady, strings.Join(conditions, " || "))
-			args := slices.Concat([]string{"lvchange"}, addTags(readyToTag(size)), []string{"--select", only, p.config.VolumeGroup})
-			if _, err := p.lvm(ctx, args...); err != nil {
+			change := Tag(Select{Names: names, Tags: []string{tagReady}}, []string{readyToTag(size)}, nil)
+			if err := p.lvm(ctx, change); err != nil {
 				return p.why(ctx, err, 0)
 			}
 		}

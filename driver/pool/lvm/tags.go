@@ -81,17 +81,3 @@ func tagged(tags []string, prefix string) (string, bool) {
 	}
 	return "", false
 }
-
-func addTags(tags ...string) (args []string) {
-	for _, tag := range tags {
-		args = append(args, "--addtag", tag)
-	}
-	return args
-}
-
-func delTags(tags ...string) (args []string) {
-	for _, tag := range tags {
-		args = append(args, "--deltag", tag)
-	}
-	return args
-}

@@ -20,33 +20,32 @@ type thinNumbers struct {
 // maxNumberTries is how often somebody else may take the number that was seen to be free.
 const maxNumberTries = 3
 
-// makeThin runs an lvcreate that makes one thin logical volume, whose name and first tag are given, and sees to it that it
+// makeThin runs an lvcreate that makes one thin logical volume, and sees to it that it
 // gets a number of which the kernel has nothing. LVM gives the one after the highest that it knows of.
-func (p *Pool) makeThin(ctx context.Context, name, tag string, create func() ([]byte, error)) ([]byte, error) {
+func (p *Pool) makeThin(ctx context.Context, c Command) error {
 	p.numbers.one.Lock()
 	defer p.numbers.one.Unlock()
 	for range maxNumberTries {
 		next, err := p.freeNumber(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out, err := create()
-		if err != nil {
-			return out, err
+		if err := p.lvmPlain(ctx, c); err != nil {
+			return err
 		}
 		g, err := p.stored(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if made, _ := g.Find(name); made.ThinID == next {
-			return out, nil
+		if made, _ := g.Find(c.Makes.Names[0]); made.ThinID == next {
+			return nil
 		}
 		// Somebody else has made one in between, and nobody has looked at this number.
-		if _, err := p.lvmPlain(ctx, "", append([]string{"lvremove", "--force"}, p.only(name, tag)...)...); err != nil {
-			return nil, err
+		if err := p.lvmPlain(ctx, Remove(c.Makes)); err != nil {
+			return err
 		}
 	}
-	return nil, volume.Errorf(volume.Unavailable, "pool %q: somebody else is making volumes in thin pool %q all the time: ask again", p.name, p.config.ThinPool)
+	return volume.Errorf(volume.Unavailable, "pool %q: somebody else is making volumes in thin pool %q all the time: ask again", p.name, p.config.ThinPool)
 }
 
 // freeNumber returns the number that the next thin logical volume gets, if the kernel has none of it. The kind of its
@@ -110,13 +109,5 @@ func (p *Pool) numberTrouble(ctx context.Context) string {
 		return p.heldNumber(next)
 	}
 	p.numbers.held.Store(nil)
-	return ""
-}
-
-// flagValue returns what follows a flag in arguments, empty where it is not there.
-func flagValue(args []string, flag string) string {
-	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
-		return args[i+1]
-	}
 	return ""
 }

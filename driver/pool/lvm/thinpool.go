@@ -61,7 +61,9 @@ func (p *Pool) wake(ctx context.Context) error {
 	if _, there := g.Find(p.config.ThinPool); !there {
 		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.Name)
 	}
-	if _, err := p.lvmPlain(ctx, "", append(activateArgs(false), p.config.VolumeGroup+"/"+p.config.ThinPool)...); err != nil {
+	c := activate(false)
+	c.Of = p.config.ThinPool
+	if err := p.lvmPlain(ctx, c); err != nil {
 		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q cannot be activated, and nothing is made, changed or removed in it until lvchange --activate y %s/%[2]s works; where its transaction_id is not as expected, the metadata are of another time than the pool: vgcfgrestore those that belong to it (%[4]v)", p.name, p.config.ThinPool, p.config.VolumeGroup, err) // not wrapped: it is explained
 	}
 	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", p.name, "thinPool", p.config.ThinPool)
@@ -94,8 +96,8 @@ func (p *Pool) settled(ctx context.Context) error {
 	// LVM tells an active pool nothing until it makes or removes a volume in it (lvm2 2.03.16).
 	id := volume.ID{Node: p.node, Pool: p.name, Name: "settle"}
 	spare := newLV{LV: LV{Name: p.lvName(forSpare, id.Name), Size: p.unit(), Tags: []string{tagSpare + id.String(), tagMaking}}}
-	_, failed := p.lvm(ctx, p.lvcreate(spare, "n")...)
-	failed = errors.Join(failed, p.remove(ctx, spare.Name, spare.Tags[0]))
+	failed := p.lvm(ctx, p.lvcreate(spare, "n"))
+	failed = errors.Join(failed, p.remove(ctx, spare.Name, p.identity(spare.LV)))
 	if is, err = p.compared(ctx); err != nil || is.agree {
 		return errors.Join(err, failed)
 	}

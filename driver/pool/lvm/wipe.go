@@ -3,8 +3,6 @@ package lvm
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -22,7 +20,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 	if err != nil {
 		return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
-	device, err := p.activateUnready(ctx, l, p.only(l.Name, identity, wipedTag(from)))
+	device, err := p.activateUnready(ctx, l, Only(l.Name, identity, wipedTag(from)))
 	if err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
@@ -36,8 +34,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 	if p.wipes() {
 		done = append(done, readyToTag(l.Size))
 	}
-	args := slices.Concat([]string{"lvchange"}, addTags(done...), delTags(to...), p.only(l.Name, identity, wipedTag(from)))
-	if _, err := p.lvm(ctx, args...); err != nil {
+	if err := p.lvm(ctx, Tag(Only(l.Name, identity, wipedTag(from)), done, to)); err != nil {
 		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.Name, identity))
 	}
 	return nil
@@ -45,8 +42,8 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 
 // activateUnready activates a logical volume that is not ready, and returns its device. The command selects it by what
 // it is wiped for, so that its device appears only where LVM sees that, too; where it is there already, LVM is asked.
-func (p *Pool) activateUnready(ctx context.Context, l LV, only []string) (string, error) {
-	only[1] += fmt.Sprintf(" && lv_tags!=%q", tagReady)
+func (p *Pool) activateUnready(ctx context.Context, l LV, only Select) (string, error) {
+	only.Not = tagReady
 	d, active, err := p.device(l.Name)
 	if err != nil {
 		return "", err
@@ -54,7 +51,7 @@ func (p *Pool) activateUnready(ctx context.Context, l LV, only []string) (string
 	if active { // left so by a crash
 		return d.Device, p.confirm(ctx, l.Name, only)
 	}
-	if _, err := p.lvm(ctx, append(activateArgs(false), only...)...); err != nil {
+	if err := p.lvm(ctx, Activate(only, false)); err != nil {
 		return "", p.why(ctx, err, 0)
 	}
 	d, active, err = p.device(l.Name)
