@@ -16,7 +16,7 @@ DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-60m} FULL=${FULL:-} CUTS=$
 export FULL
 
 # Two VMs work at once, with about as much to do.
-first="./driver/host ./driver/pool/lvm ./cmd/loam"
+first="./driver/host ./driver/pool/lvm ./driver/pool/lvm/vg ./cmd/loam"
 second="./sanity/csi ./sanity/crash ./sanity/fault ./sanity/compat ./driver/pool/loop"
 if [ -n "${PACKAGES:-}" ]; then first=$PACKAGES second=; fi
 

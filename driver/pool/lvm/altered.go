@@ -1,35 +1,27 @@
 package lvm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Administrators move, merge, convert and cache logical volumes of ours. LVM does part of what it is asked for such a one, and
 // refuses the rest with the code that it has for everything. Here is what a report shows of that, and what can be done.
 
-// refused is a command that LVM ended with an error, and the logical volume that it was for; empty where it was for none.
-type refused struct {
-	error
-	lv string
-}
-
-func (r refused) Unwrap() error { return r.error }
-
 // alteration says why LVM may have refused a command for a logical volume that is no longer as loam made it; nil where it is. The kind
 // of its error is Busy while it is moved, and InUse where it was merged or converted.
-func (p *Pool) alteration(g *Layout, name string) error {
+func (p *Pool) alteration(g *vg.Layout, name string) error {
 	l, ok := g.Find(name)
 	switch {
 	case !ok:
 		return nil
 	case g.MovedIn(name):
-		return p.moving(g, name)
+		return p.vg.Moving(g, name)
 	case l.Merging:
 		return p.merging(name)
 	}
@@ -42,17 +34,13 @@ func (p *Pool) alteration(g *Layout, name string) error {
 	return nil
 }
 
-func (p *Pool) moving(g *Layout, name string) error {
-	return volume.Errorf(volume.Busy, "pool %q: logical volume %s/%s is being moved to another disk (%s), and this has to wait for that: lvs --all --options lv_name,copy_percent,move_pv %[2]s says how far it is; pvmove without arguments goes on with one that was cut off, and pvmove --abort ends it", p.name, g.Name, name, cmp.Or(g.Move(), "pvmove"))
-}
-
 func (p *Pool) merging(name string) error {
 	return volume.Errorf(volume.InUse, "pool %q: a snapshot is being merged into logical volume %s/%s (lvconvert --merge), and this has to wait for that; where the merge waits for the volume to be unused, it begins when that is detached and attached again: see lvs --all %[2]s", p.name, p.config.VolumeGroup, name)
 }
 
 // splitImage returns the image of a RAID volume that somebody has split off and can be merged again; empty where there is none.
-func splitImage(g *Layout, name string) string {
-	i := slices.IndexFunc(g.LVs, func(l LV) bool { return !l.Hidden && strings.HasPrefix(l.Name, name+"_rimage_") })
+func splitImage(g *vg.Layout, name string) string {
+	i := slices.IndexFunc(g.LVs, func(l vg.LV) bool { return !l.Hidden && strings.HasPrefix(l.Name, name+"_rimage_") })
 	if i < 0 {
 		return ""
 	}
@@ -60,9 +48,9 @@ func splitImage(g *Layout, name string) string {
 }
 
 // foreignTypes returns the types of segments that a logical volume and its parts have, and that loam makes none of in this pool.
-func (p *Pool) foreignTypes(g *Layout, name string) (types []string) {
+func (p *Pool) foreignTypes(g *vg.Layout, name string) (types []string) {
 	for _, l := range g.LVs {
-		part := l.isPartOf(name)
+		part := l.IsPartOf(name)
 		if !part && (l.Hidden || l.Name != name) {
 			continue
 		}
@@ -87,38 +75,25 @@ func (p *Pool) makes(segmentType string, part bool) bool {
 	}
 }
 
-// poolMoves says whether the thin pool is moved to another disk. LVM would make and remove volumes in it, and leave devices suspended
-// that have to do with the move (lvm2 2.03.16). The kind of its error is Busy.
-func (p *Pool) poolMoves(ctx context.Context) error {
-	g, err := p.stored(ctx)
-	if err != nil {
-		return err
-	}
-	if g.MovedIn(p.config.ThinPool) {
-		return p.moving(g, p.config.ThinPool)
-	}
-	return nil
-}
-
 // removeMoved makes the device of a logical volume go that pvmove is at work on, and reports whether it is one. LVM would make
 // all go that are part of the move and that nobody has open at this moment, also where pods have them. When
 // the move has ended, LVM activates what was moved.
 func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bool, err error) {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return false, nil // LVM says what is wrong
 	}
 	if l, there := g.Find(name); !there || !l.Has(identity) || !l.Moved {
 		return false, nil
 	}
-	err = p.machine.RemoveMapped(p.mapped(name))
+	err = p.machine.RemoveMapped(p.vg.Mapped(name))
 	if volume.Is(err, volume.InUse) {
 		return true, p.isOpen(name)
 	}
 	if volume.Is(err, volume.NotFound) {
 		err = nil
 	}
-	return true, errors.Join(err, p.mendCutOff(ctx, g)) // what it lay on
+	return true, errors.Join(err, p.vg.Mend(ctx, g)) // what it lay on
 }
 
 func (p *Pool) isOpen(name string) error {
@@ -127,7 +102,7 @@ func (p *Pool) isOpen(name string) error {
 
 // writable says whether somebody has made a thick volume read-only in its metadata (lvchange --permission r). Of a thin one that is
 // what loam itself does (permit). The kind of its error is InUse.
-func (p *Pool) writable(id volume.ID, l LV) error {
+func (p *Pool) writable(id volume.ID, l vg.LV) error {
 	if p.thin() || l.Writable {
 		return nil
 	}
@@ -136,7 +111,7 @@ func (p *Pool) writable(id volume.ID, l LV) error {
 
 // isMerging reports whether a snapshot is to be merged into a logical volume.
 func (p *Pool) isMerging(ctx context.Context, name string) bool {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -45,7 +46,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		err = p.writable(id, l)
 	}
 	if err == nil && v.Attached() {
-		err = p.mendSuspended(ctx, name)
+		err = p.vg.MendSuspended(ctx, name)
 	}
 	switch {
 	case err != nil:
@@ -57,10 +58,10 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 	case v.Attached() && v.ReadOnly != readOnly:
 		return "", volume.Errorf(volume.Exists, "volume %q is attached already with read-only %t, not %t: detach it first; where LVM has activated it for itself (pvmove) and nothing uses it: lvchange --activate n %s/%s", id, v.ReadOnly, readOnly, p.config.VolumeGroup, name)
 	case v.Attached():
-		return v.Device, p.machine.KeepMapped(p.mapped(name))
+		return v.Device, p.machine.KeepMapped(p.vg.Mapped(name))
 	}
 	if !l.Has(tagReady) && !readOnly {
-		d, _, err := p.device(name)
+		d, _, err := p.vg.Device(name)
 		return d.Device, err
 	}
 	if !l.Has(tagReady) { // wiped while it could be written to
@@ -93,30 +94,30 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 // activate activates the logical volume of that name if it has the tags, and returns its device, empty
 // where there is no such one. Of a thin one, the permission has to be set before.
 func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ...string) (string, error) {
-	c := Activate(Only(name, tags...), p.isMerging(ctx, name))
+	c := vg.Activate(vg.Only(name, tags...), p.isMerging(ctx, name))
 	switch {
 	case p.thin() && readOnly:
-		c.Select.Is = ReadOnly
+		c.Select.Is = vg.ReadOnly
 	case p.thin():
-		c.Select.Is = Writable
+		c.Select.Is = vg.Writable
 	case readOnly:
-		c.Settings = p.readOnlyList(name)
+		c.Settings = p.vg.ReadOnly(name)
 	}
-	if err := p.lvm(ctx, c); err != nil {
+	if err := p.vg.Change(ctx, c); err != nil {
 		return "", err
 	}
-	d, _, err := p.device(name)
+	d, _, err := p.vg.Device(name)
 	return d.Device, err
 }
 
 // permit sets the permission of a thin volume that is not active, where it is not what it is to be. The
 // setting that makes only the activation read-only would do that to the thin pool, too. So it is in the
 // metadata, and every attach sets it anew.
-func (p *Pool) permit(ctx context.Context, id volume.ID, l LV, readOnly bool) error {
+func (p *Pool) permit(ctx context.Context, id volume.ID, l vg.LV, readOnly bool) error {
 	if !p.thin() || l.Writable != readOnly {
 		return nil
 	}
-	if err := p.lvm(ctx, Permit(Only(l.Name, tagVolume+id.String()), !readOnly)); err != nil {
+	if err := p.vg.Change(ctx, vg.Permit(vg.Only(l.Name, tagVolume+id.String()), !readOnly)); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil
@@ -138,14 +139,14 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 		return nil
 	}
 	name = p.nameNow(ctx, id, name)
-	d, active, err := p.device(name)
+	d, active, err := p.vg.Device(name)
 	if err != nil || !active {
 		return err
 	}
 	if copied.copies > 0 {
 		return volume.Errorf(volume.Busy, "volume %q is being copied from, and can be detached when that has ended: ask again", id)
 	}
-	if later, err := p.machine.RemoveMappedLater(p.mapped(name), d.Device, id.String()); err != nil {
+	if later, err := p.machine.RemoveMappedLater(p.vg.Mapped(name), d.Device, id.String()); err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	} else if later {
 		return nil
@@ -154,7 +155,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	identity := tagVolume + id.String()
-	if g, err := p.stored(ctx); err == nil {
+	if g, err := p.vg.Layout(ctx); err == nil {
 		if l, lost := p.anonymousOf(g, id, tagVolume); lost && l.Name == name {
 			identity = "" // its name alone says which it is, and that is enough to take a device away that nothing holds
 		}
@@ -165,8 +166,8 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 // nameNow returns the name of a volume's logical volume, which somebody may have changed while it is attached: a pod can go
 // for all that. Where the group cannot be read it is the one that loam gave it.
 func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
-	if g, err := p.stored(ctx); err == nil {
-		if i := slices.IndexFunc(g.LVs, func(l LV) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.LVs[i]) != nil {
+	if g, err := p.vg.Layout(ctx); err == nil {
+		if i := slices.IndexFunc(g.LVs, func(l vg.LV) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.LVs[i]) != nil {
 			if _, own := g.Find(name); !own {
 				return g.LVs[i].Name
 			}
@@ -181,19 +182,19 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 	if moved, err := p.removeMoved(ctx, name, identity); moved || err != nil {
 		return err
 	}
-	only := Only(name)
+	only := vg.Only(name)
 	if identity != "" {
 		only.Tags = []string{identity}
 	}
-	failed := p.lvm(ctx, Deactivate(only))
-	if failed != nil && !isExit(failed) {
+	failed := p.vg.Change(ctx, vg.Deactivate(only))
+	if failed != nil && !vg.IsExit(failed) {
 		return failed
 	}
-	d, active, err := p.device(name)
+	d, active, err := p.vg.Device(name)
 	if err != nil || !active {
 		return err
 	}
-	r, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		if failed != nil {
 			return unread(failed, err)
@@ -206,7 +207,7 @@ func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
 		return p.gone(ctx, &r.Layout, name)
 	case identity != "" && !l.Has(identity):
 		return nil // somebody else's
-	case r.open(name):
+	case r.Open(name):
 		return p.isOpen(name)
 	case failed != nil:
 		return p.explain(failed, r, 0)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -18,7 +19,7 @@ import (
 // a group each command that takes space for a volume is given the disks that fit. Where all disks are alike, no command is.
 
 // blocksOf returns the size of a logical block of each disk of the group that is there, by its path.
-func (p *Pool) blocksOf(g *Layout) (map[string]volume.Size, error) {
+func (p *Pool) blocksOf(g *vg.Layout) (map[string]volume.Size, error) {
 	blocks := map[string]volume.Size{}
 	for _, d := range g.Disks {
 		if d.Missing || !strings.HasPrefix(d.Path, "/") {
@@ -43,7 +44,7 @@ var dataPart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(
 
 // shown returns the size of the logical blocks that a logical volume has where it lies now: the largest of its disks'. One
 // in a thin pool has those of the pool. 0 where none of its disks is there.
-func (p *Pool) shown(g *Layout, l LV, blocks map[string]volume.Size) (largest volume.Size) {
+func (p *Pool) shown(g *vg.Layout, l vg.LV, blocks map[string]volume.Size) (largest volume.Size) {
 	if all := sizes(blocks); len(all) == 1 {
 		return all[0]
 	}
@@ -56,7 +57,7 @@ func (p *Pool) shown(g *Layout, l LV, blocks map[string]volume.Size) (largest vo
 		if !ok || !dataPart().MatchString(rest) {
 			continue
 		}
-		for _, r := range part.ranges() {
+		for _, r := range part.Ranges() {
 			largest = max(largest, blocks[r.Disk])
 		}
 	}
@@ -65,7 +66,7 @@ func (p *Pool) shown(g *Layout, l LV, blocks map[string]volume.Size) (largest vo
 
 // blockOf returns the size of the logical blocks that belong to a volume or snapshot: what was recorded when it was made, and
 // where a release has made it that did not record it, what it has now.
-func (p *Pool) blockOf(g *Layout, l LV) (volume.Size, error) {
+func (p *Pool) blockOf(g *vg.Layout, l vg.LV) (volume.Size, error) {
 	r, err := readRecord(l.Tags)
 	if err != nil || r.BlockBytes != 0 {
 		return r.BlockBytes, err
@@ -81,7 +82,7 @@ func (p *Pool) blockOf(g *Layout, l LV) (volume.Size, error) {
 }
 
 // withBlock adds the size of its logical blocks to a volume that has none recorded. Nobody knows it while its disks are away.
-func (p *Pool) withBlock(g *Layout, l LV, v volume.Volume) volume.Volume {
+func (p *Pool) withBlock(g *vg.Layout, l vg.LV, v volume.Volume) volume.Volume {
 	if v.BlockBytes == 0 {
 		v.BlockBytes, _ = p.blockOf(g, l)
 	}
@@ -89,7 +90,7 @@ func (p *Pool) withBlock(g *Layout, l LV, v volume.Volume) volume.Volume {
 }
 
 // mixedText says which logical blocks the disks of a group have, where they are not alike.
-func mixedText(g *Layout, blocks map[string]volume.Size) string {
+func mixedText(g *vg.Layout, blocks map[string]volume.Size) string {
 	var parts []string
 	for _, size := range sizes(blocks) {
 		var on []string
@@ -104,7 +105,7 @@ func mixedText(g *Layout, blocks map[string]volume.Size) string {
 }
 
 // mixedRoom is what volumes of disks that are alike can have, and a note for people; an empty note where all disks are.
-func (p *Pool) mixedRoom(g *Layout) (total, largest int64, note string) {
+func (p *Pool) mixedRoom(g *vg.Layout) (total, largest int64, note string) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return 0, 0, "" // what is to be done there says so
@@ -122,7 +123,7 @@ func (p *Pool) mixedRoom(g *Layout) (total, largest int64, note string) {
 
 // fits says whether the device of a volume has, or will have, no larger logical blocks than belong to it. The kind of its error is
 // InUse.
-func (p *Pool) fits(ctx context.Context, v volume.Volume, l LV) error {
+func (p *Pool) fits(ctx context.Context, v volume.Volume, l vg.LV) error {
 	if v.BlockBytes == 0 {
 		return nil
 	}
@@ -134,7 +135,7 @@ func (p *Pool) fits(ctx context.Context, v volume.Volume, l LV) error {
 		}
 		has = size
 	} else {
-		g, err := p.stored(ctx)
+		g, err := p.vg.Layout(ctx)
 		if err != nil {
 			return err
 		}

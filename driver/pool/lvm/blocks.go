@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -24,7 +25,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	half.Tags = append(slices.Clone(made.Tags), tagMaking)
 	made.Tags = append(slices.Clone(made.Tags), filled...)
 	err = p.take(ctx, cost, func() error {
-		return p.lvm(ctx, p.lvcreate(half, "n"))
+		return p.vg.Change(ctx, p.lvcreate(half, "n"))
 	})
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
@@ -33,7 +34,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 		err = volume.Errorf(volume.KindOf(err), "volume %q from %s: %w", spec.ID, spec.Source, err)
 		return volume.Volume{}, errors.Join(err, p.remove(context.WithoutCancel(ctx), made.Name, identity))
 	}
-	if err := p.lvm(ctx, Tag(Only(made.Name, identity), filled, []string{tagMaking})); err != nil {
+	if err := p.vg.Change(ctx, vg.Tag(vg.Only(made.Name, identity), filled, []string{tagMaking})); err != nil {
 		return p.made(ctx, spec, 0, err)
 	}
 	return p.volume(made.LV)
@@ -41,13 +42,13 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 
 // copySource is what blocks are copied from: a volume, or a snapshot of it.
 type copySource struct {
-	LV
-	volume LV
+	vg.LV
+	volume vg.LV
 }
 
 // planCopy finds the source, and describes the volume and the tags that say then up to where it is filled.
 func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource, made newLV, filled []string, err error) {
-	r, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		return from, made, nil, err
 	}
@@ -85,7 +86,7 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	if p.wipes() {
 		filled = append(filled, readyToTag(size))
 	}
-	return from, newLV{LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: tags}, at.on}, filled, err
+	return from, newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: tags}, at.on}, filled, err
 }
 
 func (p *Pool) lost(s volume.Source) error {
@@ -93,7 +94,7 @@ func (p *Pool) lost(s volume.Source) error {
 }
 
 // fill copies the blocks. Of a volume that is attached it copies a snapshot, so that they are of one instant.
-func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
+func (p *Pool) fill(ctx context.Context, from copySource, to vg.LV) (err error) {
 	text, _ := tagged(to.Tags, tagVolume)
 	attached, release, err := p.holdDevices(ctx, from.volume)
 	if err != nil {
@@ -112,7 +113,7 @@ func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
 		if err != nil {
 			return err
 		}
-		source = LV{Name: p.lvName(forSpare, id.Name), Size: from.Size, Origin: from.Name, Tags: []string{tagSpare + text, tagMaking}}
+		source = vg.LV{Name: p.lvName(forSpare, id.Name), Size: from.Size, Origin: from.Name, Tags: []string{tagSpare + text, tagMaking}}
 		defer func() { err = errors.Join(err, p.remove(end, source.Name, p.identity(source))) }()
 		cost := p.snapshotCost(source.Size)
 		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.Origin, source, false) }); err != nil {
@@ -124,7 +125,7 @@ func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
 		return p.why(ctx, err, 0)
 	}
 	defer func() { err = errors.Join(err, p.deactivate(end, to.Name, tagVolume+text)) }()
-	d, active, err := p.device(source.Name)
+	d, active, err := p.vg.Device(source.Name)
 	switch {
 	case err != nil:
 		return err
@@ -137,7 +138,7 @@ func (p *Pool) fill(ctx context.Context, from copySource, to LV) (err error) {
 // logEvery is how often a copy says in the log how far it is.
 const logEvery = 30 * time.Second
 
-func (p *Pool) copyDevice(ctx context.Context, to, from string, source LV) error {
+func (p *Pool) copyDevice(ctx context.Context, to, from string, source vg.LV) error {
 	started := time.Now()
 	said := started
 	err := host.CopyDevice(ctx, to, from, source.Size, func(done volume.Size) {
@@ -149,7 +150,7 @@ func (p *Pool) copyDevice(ctx context.Context, to, from string, source LV) error
 	if err == nil || !source.IsCOW() {
 		return err
 	}
-	if r, lookErr := p.look(ctx); lookErr == nil {
+	if r, lookErr := p.vg.Report(ctx); lookErr == nil {
 		if r.States[source.Name].Invalid {
 			return errors.Join(volume.Errorf(volume.Internal, "snapshot %q has lost what it had to keep of its volume, so nothing can be restored from it: delete it", source.Name), err)
 		}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -34,7 +35,7 @@ const (
 const nearlyFull = 90
 
 // room measures the pool, of whose thin pool the state is given.
-func (p *Pool) room(g *Layout, pool State) (room, error) {
+func (p *Pool) room(g *vg.Layout, pool vg.State) (room, error) {
 	if p.thin() {
 		return p.thinRoom(g, pool)
 	}
@@ -42,7 +43,7 @@ func (p *Pool) room(g *Layout, pool State) (room, error) {
 }
 
 // reportedRoom is room with what LVM reports beside the layout.
-func (p *Pool) reportedRoom(of *Report) (room, error) {
+func (p *Pool) reportedRoom(of *vg.Report) (room, error) {
 	r, err := p.room(&of.Layout, of.States[p.config.ThinPool])
 	if err != nil {
 		return r, err
@@ -57,25 +58,25 @@ func (p *Pool) reportedRoom(of *Report) (room, error) {
 }
 
 // roomNow is room with the thin pool as device-mapper has it. One that has failed says no numbers, and LVM is asked.
-func (p *Pool) roomNow(ctx context.Context, g *Layout) (room, error) {
+func (p *Pool) roomNow(ctx context.Context, g *vg.Layout) (room, error) {
 	if !p.thin() {
-		return p.room(g, State{})
+		return p.room(g, vg.State{})
 	}
-	usage, active, err := p.thinUsage()
+	usage, active, err := p.vg.Thin().Usage()
 	if err != nil {
-		r, err := p.look(ctx)
+		r, err := p.vg.Report(ctx)
 		if err != nil {
 			return room{}, err
 		}
 		return p.reportedRoom(r)
 	}
-	state := State{Active: active, Data: usage.Data, Metadata: usage.Metadata, Health: usage.Health}
+	state := vg.State{Active: active, Data: usage.Data, Metadata: usage.Metadata, Health: usage.Health}
 	p.noticeUsage(g, state)
 	return p.room(g, state)
 }
 
 // unhealthy says what is wrong with the first thick volume or snapshot of which something is, empty for nothing.
-func (p *Pool) unhealthy(r *Report) string {
+func (p *Pool) unhealthy(r *vg.Report) string {
 	for _, l := range r.LVs {
 		state := r.States[l.Name]
 		switch {
@@ -89,7 +90,7 @@ func (p *Pool) unhealthy(r *Report) string {
 	return ""
 }
 
-func (p *Pool) thickRoom(g *Layout) (r room) {
+func (p *Pool) thickRoom(g *vg.Layout) (r room) {
 	var free []int64
 	for _, d := range g.Disks {
 		if d.Allocatable && !d.Missing {
@@ -119,14 +120,14 @@ func (p *Pool) thickRoom(g *Layout) (r room) {
 	}
 	if g.Missing > 0 {
 		r.free, r.largest = 0, 0 // LVM changes nothing now
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.strayDevices(g))
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.vg.StrayDevices(g))
 	}
 	return r
 }
 
 // thinRoom adds up what all volumes and snapshots in the thin pool, also those of others, may come to
 // need of its data and metadata.
-func (p *Pool) thinRoom(g *Layout, state State) (room, error) {
+func (p *Pool) thinRoom(g *vg.Layout, state vg.State) (room, error) {
 	t, ok := g.Find(p.config.ThinPool)
 	if !ok {
 		return room{}, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", p.name, p.config.ThinPool, g.Name)
@@ -148,7 +149,7 @@ func (p *Pool) thinRoom(g *Layout, state State) (room, error) {
 	switch {
 	case g.Missing > 0:
 		r.free = 0
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.strayDevices(g))
+		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.vg.StrayDevices(g))
 	case taken > 0 && !state.Active:
 		r.free, r.broken = 0, true
 		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.Name, g.Name)
@@ -175,7 +176,7 @@ func (p *Pool) thinRoom(g *Layout, state State) (room, error) {
 }
 
 // promises returns what a thin pool may promise by its size, and what its metadata can map.
-func (p *Pool) promises(t LV) (promised, mapped volume.Size) {
+func (p *Pool) promises(t vg.LV) (promised, mapped volume.Size) {
 	return volume.Size(float64(t.Size) * p.config.Ratio()), max(t.MetadataSize-metadataBytes, 0) / mappingBytes * t.Chunk
 }
 
@@ -198,19 +199,15 @@ func (p *Pool) cost(size volume.Size) int64 {
 // unit is what sizes are rounded up to: an extent on each disk that holds data.
 func (p *Pool) unit() volume.Size { return p.extentSize() * volume.Size(p.shape.data) }
 
-func (p *Pool) extentSize() volume.Size {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	return p.extent
-}
+func (p *Pool) extentSize() volume.Size { return volume.Size(p.extent.Load()) }
 
 // Status measures the pool. What is being made is taken off, even if the report shows it already.
 func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	cannot := p.wake(ctx)
-	if cannot == nil {
-		cannot = p.disagreement(ctx)
+	if cannot == nil && p.thin() {
+		cannot = p.vg.Thin().Disagreement(ctx)
 	}
-	reported, err := p.look(ctx)
+	reported, err := p.vg.Report(ctx)
 	if err != nil {
 		return volume.PoolStatus{}, err
 	}
@@ -226,8 +223,10 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 		klog.FromContext(ctx).Error(cannot, "nothing can be made in a thin pool", "pool", p.name)
 		r.free, r.largest = 0, 0
 		r.trouble = strings.TrimSuffix(strings.TrimPrefix(cannot.Error(), fmt.Sprintf("pool %q: ", p.name))+"; "+r.trouble, "; ")
-	} else if held := p.numberTrouble(ctx); held != "" {
-		r.free, r.largest, r.trouble = 0, 0, held
+	} else if p.thin() {
+		if held := p.vg.Thin().NumberTrouble(ctx); held != "" {
+			r.free, r.largest, r.trouble = 0, 0, held
+		}
 	}
 	if held := p.heldBack(reported); held != "" {
 		r.free, r.largest, r.trouble = 0, 0, strings.TrimSuffix(held+"; "+r.trouble, "; ")
@@ -242,7 +241,7 @@ func (p *Pool) Status(ctx context.Context) (volume.PoolStatus, error) {
 	extent := g.Extent
 	return volume.PoolStatus{
 		Pool: p.name, TotalBytes: p.bytes(r.total, extent), FreeBytes: p.bytes(max(r.free-making, 0), extent),
-		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.fallbacks.Load(), Held: p.held.Read(),
+		LargestBytes: p.bytes(max(r.largest-making, 0), extent), LeastBytes: p.unit(), Fallbacks: p.vg.Fallbacks(), Held: p.held.Read(),
 		Healthy: r.trouble == "", Message: cmp.Or(r.trouble, moves(g), r.note),
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/loam-storage/loam/driver/config"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -39,30 +40,30 @@ func TestCapacityIsHonest(t *testing.T) {
 }
 
 func TestThinCapacityCountsDataAndMetadata(t *testing.T) {
-	base := func() *Report {
-		return &Report{States: map[string]State{"tp": {Active: true}}, Layout: Layout{Name: "vg0", Extent: volume.MiB,
-			LVs: []LV{
-				{Name: "tp", Size: volume.GiB, Type: ThinPool, ThinData: ThinData{MetadataSize: 4 * volume.MiB, Chunk: 64 * volume.KiB, Zeroes: true}},
+	base := func() *vg.Report {
+		return &vg.Report{States: map[string]vg.State{"tp": {Active: true}}, Layout: vg.Layout{Name: "vg0", Extent: volume.MiB,
+			LVs: []vg.LV{
+				{Name: "tp", Size: volume.GiB, Type: vg.TypeThinPool, ThinData: vg.ThinData{MetadataSize: 4 * volume.MiB, Chunk: 64 * volume.KiB, Zeroes: true}},
 				{Name: "loam.fast.v.a", Size: 100 * volume.MiB, Pool: "tp", Tags: []string{"loam.storage/volume=n1/fast/a"}},
 				{Name: "theirs", Size: 24 * volume.MiB, Pool: "tp"},
 			}}}
 	}
 	for what, c := range map[string]struct {
 		config  Config
-		change  func(*Report)
+		change  func(*vg.Report)
 		free    volume.Size
 		trouble string
 	}{
-		"as it is":                        {Config{}, func(*Report) {}, 900 * volume.MiB, ""},
-		"with a reserve":                  {Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, func(*Report) {}, 800 * volume.MiB, ""},
-		"overprovisioned":                 {Config{Space: config.Space{Overprovision: 2}}, func(*Report) {}, 1924 * volume.MiB, ""},
-		"little metadata":                 {Config{}, func(g *Report) { g.LVs[0].MetadataSize = metadataBytes + 52*1024 }, 0, ""},
-		"metadata is not overprovisioned": {Config{Space: config.Space{Overprovision: 9}}, func(g *Report) { g.LVs[0].MetadataSize = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
-		"full of data":                    {Config{Space: config.Space{Overprovision: 2}}, func(g *Report) { g.States["tp"] = State{Active: true, Data: 95}; g.LVs[1].Size = volume.GiB }, 0, "data"},
-		"full, all promised":              {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Data: 95} }, 900 * volume.MiB, ""},
-		"full of metadata":                {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Metadata: 95} }, 0, "metadata"},
-		"needs a check":                   {Config{}, func(g *Report) { g.States["tp"] = State{Active: true, Health: "failed"} }, 0, "failed"},
-		"a disk lost":                     {Config{}, func(g *Report) { g.Missing = 1 }, 0, "disks"},
+		"as it is":                        {Config{}, func(*vg.Report) {}, 900 * volume.MiB, ""},
+		"with a reserve":                  {Config{Space: config.Space{ReserveBytes: 100 * volume.MiB}}, func(*vg.Report) {}, 800 * volume.MiB, ""},
+		"overprovisioned":                 {Config{Space: config.Space{Overprovision: 2}}, func(*vg.Report) {}, 1924 * volume.MiB, ""},
+		"little metadata":                 {Config{}, func(g *vg.Report) { g.LVs[0].MetadataSize = metadataBytes + 52*1024 }, 0, ""},
+		"metadata is not overprovisioned": {Config{Space: config.Space{Overprovision: 9}}, func(g *vg.Report) { g.LVs[0].MetadataSize = metadataBytes + 52*16384 }, 900 * volume.MiB, ""},
+		"full of data":                    {Config{Space: config.Space{Overprovision: 2}}, func(g *vg.Report) { g.States["tp"] = vg.State{Active: true, Data: 95}; g.LVs[1].Size = volume.GiB }, 0, "data"},
+		"full, all promised":              {Config{}, func(g *vg.Report) { g.States["tp"] = vg.State{Active: true, Data: 95} }, 900 * volume.MiB, ""},
+		"full of metadata":                {Config{}, func(g *vg.Report) { g.States["tp"] = vg.State{Active: true, Metadata: 95} }, 0, "metadata"},
+		"needs a check":                   {Config{}, func(g *vg.Report) { g.States["tp"] = vg.State{Active: true, Health: "failed"} }, 0, "failed"},
+		"a disk lost":                     {Config{}, func(g *vg.Report) { g.Missing = 1 }, 0, "disks"},
 	} {
 		c.config.VolumeGroup, c.config.ThinPool = "vg0", "tp"
 		g := base()

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -64,7 +65,7 @@ func (c *copied) onlyCopied() bool { return c.copies > 0 && !c.attached }
 
 // holdDevices makes the devices of a thick volume and its snapshots appear to copy from, until release,
 // and reports whether it is attached: then it may be written to meanwhile.
-func (p *Pool) holdDevices(ctx context.Context, l LV) (attached bool, release func(context.Context) error, err error) {
+func (p *Pool) holdDevices(ctx context.Context, l vg.LV) (attached bool, release func(context.Context) error, err error) {
 	c, done, err := p.change(ctx, l.Name)
 	if err != nil {
 		return false, nil, err
@@ -86,11 +87,11 @@ func (p *Pool) holdDevices(ctx context.Context, l LV) (attached bool, release fu
 
 // attached reports whether a logical volume is active for more than copies, and returns its device.
 func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, error) {
-	d, active, err := p.device(name)
+	d, active, err := p.vg.Device(name)
 	if err != nil || !active {
 		return d, false, err
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return d, false, err
 	}
@@ -98,9 +99,9 @@ func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, er
 	return d, !l.Has(tagCopying), nil
 }
 
-func (p *Pool) activateForCopy(ctx context.Context, l LV) error {
+func (p *Pool) activateForCopy(ctx context.Context, l vg.LV) error {
 	identity := p.identity(l)
-	err := p.lvm(ctx, Tag(Only(l.Name, identity), []string{tagCopying}, nil))
+	err := p.vg.Change(ctx, vg.Tag(vg.Only(l.Name, identity), []string{tagCopying}, nil))
 	if err == nil {
 		var device string
 		if device, err = p.activate(ctx, l.Name, true, identity, tagCopying); err == nil && device == "" {
@@ -115,7 +116,7 @@ func (p *Pool) activateForCopy(ctx context.Context, l LV) error {
 }
 
 // releaseDevices takes one copy off.
-func (p *Pool) releaseDevices(ctx context.Context, l LV) error {
+func (p *Pool) releaseDevices(ctx context.Context, l vg.LV) error {
 	c, done, err := p.change(context.WithoutCancel(ctx), l.Name)
 	if err != nil {
 		return err
@@ -133,14 +134,14 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 	if err := p.deactivate(ctx, name, identity); err != nil {
 		return err
 	}
-	if err := p.lvm(ctx, Tag(Only(name, identity), nil, []string{tagCopying})); err != nil {
+	if err := p.vg.Change(ctx, vg.Tag(vg.Only(name, identity), nil, []string{tagCopying})); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil
 }
 
 // endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.
-func (p *Pool) endCopies(ctx context.Context, g *Layout) error {
+func (p *Pool) endCopies(ctx context.Context, g *vg.Layout) error {
 	for _, l := range g.LVs {
 		if !p.ours(l) || !l.Has(tagCopying) || p.named(l) != nil {
 			continue

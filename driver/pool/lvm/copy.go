@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -30,7 +31,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagReady)}
+	made := vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagReady)}
 	cost := p.cost(size)
 	err = p.take(ctx, cost, func() error {
 		if size == source.Size {
@@ -41,8 +42,8 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 	if err == nil {
 		return p.volume(made)
 	}
-	if isExit(err) { // perhaps because the source is gone
-		g, lookErr := layoutIn(p.look(ctx))
+	if vg.IsExit(err) { // perhaps because the source is gone
+		g, lookErr := vg.LayoutIn(p.vg.Report(ctx))
 		if lookErr == nil {
 			_, lookErr = p.sourceIn(g, *spec.Source)
 		}
@@ -54,7 +55,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 }
 
 // copyTags returns the tags that a copy of a source has in any case.
-func copyTags(spec volume.Spec, source LV) ([]string, error) {
+func copyTags(spec volume.Spec, source vg.LV) ([]string, error) {
 	mark := markOf(source)
 	if _, isSnapshot := tagged(source.Tags, tagSnapshot); isSnapshot {
 		r, err := readRecord(source.Tags)
@@ -72,7 +73,7 @@ func copyTags(spec volume.Spec, source LV) ([]string, error) {
 }
 
 // copyLarger makes a copy that counts as half made until it is as large as it is to be.
-func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made LV) error {
+func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made vg.LV) error {
 	half := made
 	half.Tags = append(slices.Clone(made.Tags), tagMaking)
 	if err := p.lvsnapshot(ctx, source, half, true); err != nil {
@@ -80,28 +81,28 @@ func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made
 	}
 	err := p.lvextend(ctx, made.Name, made.Size, nil)
 	if err == nil {
-		err = p.lvm(ctx, Tag(Only(made.Name, tagVolume+id.String()), nil, []string{tagMaking}))
+		err = p.vg.Change(ctx, vg.Tag(vg.Only(made.Name, tagVolume+id.String()), nil, []string{tagMaking}))
 	}
-	if err != nil && !isExit(err) {
+	if err != nil && !vg.IsExit(err) {
 		return errors.Join(err, p.remove(ctx, made.Name, tagVolume+id.String()))
 	}
 	return err // half made: that is seen to where it is looked at
 }
 
 // source finds what to copy, in the group that it returns too.
-func (p *Pool) source(ctx context.Context, s volume.Source) (*Layout, LV, error) {
+func (p *Pool) source(ctx context.Context, s volume.Source) (*vg.Layout, vg.LV, error) {
 	if !p.owns(s.ID) {
-		return nil, LV{}, p.missing(s.ID)
+		return nil, vg.LV{}, p.missing(s.ID)
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
-		return nil, LV{}, err
+		return nil, vg.LV{}, err
 	}
 	source, err := p.sourceIn(g, s)
 	return g, source, err
 }
 
-func (p *Pool) sourceIn(g *Layout, s volume.Source) (LV, error) {
+func (p *Pool) sourceIn(g *vg.Layout, s volume.Source) (vg.LV, error) {
 	if s.Kind == volume.FromSnapshot {
 		l, err := p.findSnapshot(g, s.ID)
 		if err == nil {

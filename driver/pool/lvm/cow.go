@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -43,7 +44,7 @@ func (p *Pool) snapshotCost(size volume.Size) int64 {
 
 // lvsnapshot makes a snapshot of a logical volume in one command. One that is no volume yet can
 // neither be written to nor activated by chance.
-func (p *Pool) lvsnapshot(ctx context.Context, origin string, s LV, writable bool) error {
+func (p *Pool) lvsnapshot(ctx context.Context, origin string, s vg.LV, writable bool) error {
 	if err := p.notFrozen(ctx, origin); err != nil {
 		return err
 	}
@@ -60,12 +61,12 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s LV, writable boo
 	}
 	c.Of, c.Settings = origin, further
 	// LVM does not say for how long it suspended the volume: for less than it ran.
-	d, active, err := p.device(origin)
+	d, active, err := p.vg.Device(origin)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	err = p.lvm(ctx, c)
+	err = p.vg.Change(ctx, c)
 	if active && !d.ReadOnly {
 		p.held.Note(ctx, p.name, time.Since(start), "logicalVolume", origin, "atMost", true)
 	}
@@ -73,7 +74,7 @@ func (p *Pool) lvsnapshot(ctx context.Context, origin string, s LV, writable boo
 }
 
 // hasSnapshots is the error for what cannot be done with a volume that has snapshots.
-func (p *Pool) hasSnapshots(g *Layout, id volume.ID, cannot string) error {
+func (p *Pool) hasSnapshots(g *vg.Layout, id volume.ID, cannot string) error {
 	var names []string
 	origin, _ := g.Find(p.lvName(forVolume, id.Name))
 	for _, l := range g.LVs {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -16,7 +17,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	}
 	v, err := p.Get(ctx, spec.ID)
 	if err == nil {
-		return v, errors.Join(v.Fits(spec), p.flush(p.scanned())) // it may be of a process that was killed before it came to that
+		return v, errors.Join(v.Fits(spec), p.vg.Flush()) // it may be of a process that was killed before it came to that
 	}
 	if !volume.Is(err, volume.NotFound) {
 		return volume.Volume{}, err
@@ -28,7 +29,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -43,7 +44,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := newLV{LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}, at.on}
+	made := newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}, at.on}
 	if p.thin() {
 		made.Tags = append(made.Tags, tagReady)
 	} else {
@@ -54,14 +55,14 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 
 // newLV is a logical volume that is to be made.
 type newLV struct {
-	LV
+	vg.LV
 	on []string // the disks that it may lie on; none: any
 }
 
 // lvcreate returns the command that makes an empty logical volume, and activates it or not. Nothing of it
 // is zeroed or looked at. Only who says that it ignores the skip activates it later, so nothing does when the
 // machine starts (--setautoactivation is not there for RAID and thin ones).
-func (p *Pool) lvcreate(l newLV, activate string) Command {
+func (p *Pool) lvcreate(l newLV, activate string) vg.Command {
 	c := p.creates(l.LV, "--activate", activate, "--ignoreactivationskip")
 	size := fmt.Sprintf("%db", l.Size)
 	if p.thin() {
@@ -75,20 +76,20 @@ func (p *Pool) lvcreate(l newLV, activate string) Command {
 }
 
 // creates begins the command that makes a logical volume of ours.
-func (p *Pool) creates(l LV, flags ...string) Command {
+func (p *Pool) creates(l vg.LV, flags ...string) vg.Command {
 	flags = append(flags, "--yes", "--setactivationskip", "y", "--name", l.Name)
 	for _, tag := range l.Tags {
 		flags = append(flags, "--addtag", tag)
 	}
-	return Command{Name: "lvcreate", Flags: flags, Makes: Only(l.Name, p.identity(l))}
+	return vg.Command{Name: "lvcreate", Flags: flags, Makes: vg.Only(l.Name, p.identity(l))}
 }
 
 // make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made
 // by a call that was cut off, or by this one.
-func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command Command) (volume.Volume, error) {
+func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command vg.Command) (volume.Volume, error) {
 	cost := p.cost(made.Size)
 	err := p.take(ctx, cost, func() error {
-		return p.lvm(ctx, command)
+		return p.vg.Change(ctx, command)
 	})
 	if err != nil {
 		return p.made(ctx, spec, cost, err)
@@ -98,7 +99,7 @@ func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command C
 
 // made says what is there after a command failed that was to make a volume.
 func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed error) (volume.Volume, error) {
-	r, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		return volume.Volume{}, unread(failed, err)
 	}
@@ -120,5 +121,5 @@ func (p *Pool) made(ctx context.Context, spec volume.Spec, cost int64, failed er
 	if err != nil {
 		return v, err
 	}
-	return v, errors.Join(v.Fits(spec), p.flush(p.scanned()))
+	return v, errors.Join(v.Fits(spec), p.vg.Flush())
 }

@@ -7,12 +7,13 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // damageOf says what of the tags of a volume or snapshot of ours is lost or damaged, and what to do; empty for nothing. A lost mark
 // is none: then the volume counts as used, and is never formatted.
-func (p *Pool) damageOf(l LV) string {
+func (p *Pool) damageOf(l vg.LV) string {
 	r, err := readRecord(l.Tags)
 	_, isSnapshot := tagged(l.Tags, tagSnapshot)
 	if err == nil && isSnapshot && r.Volume == nil {
@@ -37,7 +38,7 @@ func (p *Pool) damageOf(l LV) string {
 }
 
 // namesOf returns the name that a logical volume of ours would have for a letter.
-func (p *Pool) namesOf(l LV, letters string) (names []string) {
+func (p *Pool) namesOf(l vg.LV, letters string) (names []string) {
 	for _, what := range identities {
 		text, _ := tagged(l.Tags, what.tag)
 		if id, err := volume.ParseID(text); err == nil {
@@ -51,7 +52,7 @@ func (p *Pool) namesOf(l LV, letters string) (names []string) {
 
 // byName returns what an anonymous logical volume is, going by its name, if that says that it is what the tag is for. A name
 // that was hashed says nothing.
-func (p *Pool) byName(l LV, tag string) (volume.ID, bool) {
+func (p *Pool) byName(l vg.LV, tag string) (volume.ID, bool) {
 	if l.IsPart() || !p.anonymous(l) {
 		return volume.ID{}, false
 	}
@@ -68,13 +69,13 @@ func (p *Pool) byName(l LV, tag string) (volume.ID, bool) {
 }
 
 // anonymousOf returns the anonymous logical volume whose name is one of the ID's, if nothing else carries the ID's tag.
-func (p *Pool) anonymousOf(g *Layout, id volume.ID, tag string) (found LV, ok bool) {
+func (p *Pool) anonymousOf(g *vg.Layout, id volume.ID, tag string) (found vg.LV, ok bool) {
 	for _, l := range g.LVs {
 		if l.IsPart() {
 			continue // LVM gives those of a RAID volume the tags that this had when it was made
 		}
 		if l.Has(tag + id.String()) {
-			return LV{}, false
+			return vg.LV{}, false
 		}
 		if named, is := p.byName(l, tag); is && named == id && !ok && !l.Has(tagMaking) {
 			found, ok = l, true
@@ -84,13 +85,13 @@ func (p *Pool) anonymousOf(g *Layout, id volume.ID, tag string) (found LV, ok bo
 }
 
 // sign returns the logical volume as if it carried the ID's tag.
-func (p *Pool) sign(l LV, tag string, id volume.ID) LV {
+func (p *Pool) sign(l vg.LV, tag string, id volume.ID) vg.LV {
 	l.Tags = append(slices.DeleteFunc(slices.Clone(l.Tags), func(t string) bool { return strings.HasPrefix(t, tag) }), tag+id.String())
 	return l
 }
 
 // intact says whether a logical volume of ours that is whole is not damaged. The kind of its error is InUse.
-func (p *Pool) intact(g *Layout, l LV) error {
+func (p *Pool) intact(g *vg.Layout, l vg.LV) error {
 	tag := p.identity(l)
 	if tag == "" || p.halfMade(g, l) {
 		return nil
@@ -102,7 +103,7 @@ func (p *Pool) intact(g *Layout, l LV) error {
 }
 
 // damageIn says in words what in the group is damaged; empty for nothing.
-func (p *Pool) damageIn(g *Layout) string {
+func (p *Pool) damageIn(g *vg.Layout) string {
 	var says []string
 	for _, tag := range []string{tagVolume, tagSnapshot} {
 		for _, l := range p.listed(g, tag, "", 0) {

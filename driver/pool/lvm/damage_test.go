@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -20,10 +21,10 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(name string, size volume.Size, tags ...[]string) LV {
-		l := LV{Name: name, Size: size}
+	of := func(name string, size volume.Size, tags ...[]string) vg.LV {
+		l := vg.LV{Name: name, Size: size}
 		if !strings.Contains(name, ".v.") { // else it would count as half made
-			l.Type = COW
+			l.Type = vg.TypeCOW
 		}
 		for _, more := range tags {
 			l.Tags = append(l.Tags, more...)
@@ -33,7 +34,7 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 	own, isVolume, isSnapshot := "loam.fast.v.a", []string{tagVolume + v.String()}, []string{tagSnapshot + s.String()}
 	ready := []string{tagReady}
 	for what, c := range map[string]struct {
-		l    LV
+		l    vg.LV
 		says string
 	}{
 		"whole":                       {of(own, 8, isVolume, record, ready), ""},
@@ -54,7 +55,7 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 		if says := p.damageOf(c.l); (says == "") != (c.says == "") || !strings.Contains(says, c.says) {
 			t.Errorf("%s: %q, want %q", what, says, c.says)
 		}
-		g := &Layout{Name: "vg0", LVs: []LV{c.l}}
+		g := &vg.Layout{Name: "vg0", LVs: []vg.LV{c.l}}
 		if err := p.intact(g, c.l); (err != nil) != (c.says != "") || (err != nil && !volume.Is(err, volume.InUse)) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -62,7 +63,7 @@ func TestWhatIsLostOfTheTagsIsSaid(t *testing.T) {
 			t.Errorf("%s: of the group it says %q", what, says)
 		}
 	}
-	two := &Layout{Name: "vg0", LVs: []LV{of(own, 8, isVolume, ready), of("loam.fast.v.b", 8, ready, record)}}
+	two := &vg.Layout{Name: "vg0", LVs: []vg.LV{of(own, 8, isVolume, ready), of("loam.fast.v.b", 8, ready, record)}}
 	if says := p.damageIn(two); !strings.HasPrefix(says, `2 volumes or snapshots are damaged: volume "n1/fast/a" is damaged: `) {
 		t.Errorf("of two: %q", says)
 	}

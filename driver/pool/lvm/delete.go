@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -13,7 +14,7 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,7 +28,7 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 	if err := p.intact(g, l); err != nil {
 		return err
 	}
-	d, active, err := p.device(l.Name)
+	d, active, err := p.vg.Device(l.Name)
 	if err != nil {
 		return err
 	}
@@ -47,17 +48,17 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 
 // gone says whether what is not in the metadata is removed for good: its device is not there either, and no thin pool waits
 // to be told of it.
-func (p *Pool) gone(ctx context.Context, g *Layout, names ...string) error {
+func (p *Pool) gone(ctx context.Context, g *vg.Layout, names ...string) error {
 	for _, name := range names {
 		if _, foreign := g.Find(name); foreign {
 			continue
 		}
-		d, active, err := p.device(name)
+		d, active, err := p.vg.Device(name)
 		if err != nil {
 			return err
 		}
 		if active {
-			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.Name, d.Device, p.mapped(name))
+			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.Name, d.Device, p.vg.Mapped(name))
 		}
 	}
 	if !p.thin() {
@@ -73,20 +74,20 @@ func (p *Pool) gone(ctx context.Context, g *Layout, names ...string) error {
 
 // removeVolume is remove, but not of a volume that has copy-on-write snapshots, or that thin volumes of another pool have as their external origin:
 // LVM would remove those with it. Copy-on-write snapshots of a thin volume are an administrator's, and lv_attr does not show them.
-func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l LV) error {
-	g, err := p.stored(ctx)
+func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l vg.LV) error {
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}
 	if l.Merging {
 		return p.merging(l.Name)
 	}
-	if slices.ContainsFunc(g.LVs, func(s LV) bool { return s.RestsOn(l) }) {
+	if slices.ContainsFunc(g.LVs, func(s vg.LV) bool { return s.RestsOn(l) }) {
 		return p.hasSnapshots(g, id, "deleted")
 	}
-	only := Only(l.Name, tagVolume+id.String())
+	only := vg.Only(l.Name, tagVolume+id.String())
 	if !p.thin() {
-		only.Is = WithoutSnapshots // one may have been taken since
+		only.Is = vg.WithoutSnapshots // one may have been taken since
 	}
 	return p.lvremove(ctx, l.Name, tagVolume+id.String(), only)
 }
@@ -94,26 +95,26 @@ func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l LV) error {
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
 // it is open.
 func (p *Pool) remove(ctx context.Context, name, identity string) error {
-	return p.lvremove(ctx, name, identity, Only(name, identity))
+	return p.lvremove(ctx, name, identity, vg.Only(name, identity))
 }
 
 // lvremove removes the logical volume that is selected. Where the command fails, the call does, also where the logical
 // volume is gone: LVM takes it from its metadata before it has a thin pool give back its blocks.
-func (p *Pool) lvremove(ctx context.Context, name, identity string, only Select) error {
+func (p *Pool) lvremove(ctx context.Context, name, identity string, only vg.Select) error {
 	readOnly, err := p.keepReadOnlyAll(ctx) // the volume of a snapshot is loaded anew
 	if err != nil {
 		return err
 	}
-	c := Remove(only)
+	c := vg.Remove(only)
 	c.Settings = readOnly
-	failed := p.lvm(ctx, c.Discard())
+	failed := p.vg.Change(ctx, c.Discard())
 	if failed == nil {
 		return p.removed(ctx, name, identity)
 	}
-	if !isExit(failed) {
+	if !vg.IsExit(failed) {
 		return failed
 	}
-	r, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		return unread(failed, err)
 	}
@@ -125,7 +126,7 @@ func (p *Pool) lvremove(ctx context.Context, name, identity string, only Select)
 
 // removed looks whether a logical volume is gone that a command was to remove: one that selects nothing says nothing.
 func (p *Pool) removed(ctx context.Context, name, identity string) error {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (p *Pool) removed(ctx context.Context, name, identity string) error {
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
 func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
-	if err := p.lvm(ctx, Remove(Only(name, identity))); err != nil {
+	if err := p.vg.Change(ctx, vg.Remove(vg.Only(name, identity))); err != nil {
 		return err
 	}
 	return p.removed(ctx, name, identity)

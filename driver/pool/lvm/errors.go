@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -11,8 +12,8 @@ import (
 // where it could not be read) and the extents that the command wanted for each image or, in a thin pool,
 // the bytes. LVM ends with 5 for nearly everything, so what the report shows decides; its words are only
 // passed on.
-func (p *Pool) explain(err error, r *Report, cost int64) error {
-	if !isExit(err) {
+func (p *Pool) explain(err error, r *vg.Report, cost int64) error {
+	if !vg.IsExit(err) {
 		return err // not started, or killed: it has a Kind
 	}
 	where := func(kind volume.Kind, says string) error {
@@ -26,19 +27,17 @@ func (p *Pool) explain(err error, r *Report, cost int64) error {
 	case r.ReadOnly:
 		return where(volume.Unavailable, "is read-only in its metadata (vg_attr in vgs(8)): vgcfgbackup it, and vgcfgrestore it with WRITE in its status")
 	case r.Missing > 0:
-		return where(volume.Unavailable, p.lacks(&r.Layout))
+		return where(volume.Unavailable, p.vg.Lacks(&r.Layout))
 	}
 	g := &r.Layout
-	if small := p.tooSmall(g); small != "" {
+	if small := p.vg.TooSmall(g); small != "" {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s (%w)", p.name, small, err)
 	}
-	var of refused
-	if errors.As(err, &of) {
-		if altered := p.alteration(g, of.lv); altered != nil {
-			return volume.Errorf(volume.KindOf(altered), "%w (%w)", altered, err)
-		}
+	of := vg.Refused(err)
+	if altered := p.alteration(g, of); altered != nil {
+		return volume.Errorf(volume.KindOf(altered), "%w (%w)", altered, err)
 	}
-	if cost > 0 && r.countFull() {
+	if cost > 0 && r.CountFull() {
 		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, countFullText(r), err)
 	}
 	if cost > 0 && r.Allocation != "" {
@@ -52,18 +51,18 @@ func (p *Pool) explain(err error, r *Report, cost int64) error {
 	} else if cost > 0 && cost > room.largest {
 		return p.full(g, room, cost)
 	}
-	if of.lv != "" {
-		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.Name, of.lv, err)
+	if of != "" {
+		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.Name, of, err)
 	}
 	return volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
 }
 
 // why is explain with the group as it is now.
 func (p *Pool) why(ctx context.Context, err error, cost int64) error {
-	if !isExit(err) {
+	if !vg.IsExit(err) {
 		return err
 	}
-	r, lookErr := p.look(ctx)
+	r, lookErr := p.vg.Report(ctx)
 	if lookErr != nil {
 		return unread(err, lookErr)
 	}
@@ -72,7 +71,7 @@ func (p *Pool) why(ctx context.Context, err error, cost int64) error {
 
 // unread is the error of a command that failed where the group cannot be read since then, which is why.
 func unread(failed, lookErr error) error {
-	if !isExit(failed) {
+	if !vg.IsExit(failed) {
 		return errors.Join(failed, lookErr)
 	}
 	return volume.Errorf(volume.KindOf(lookErr), "%w (%w)", lookErr, failed)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -33,13 +34,13 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return v, err
 	}
 	if size == v.Size {
-		return v, p.flush(p.scanned()) // it may have grown by a process that was killed before it came to that
+		return v, p.vg.Flush() // it may have grown by a process that was killed before it came to that
 	}
 	if l.Merging {
 		return volume.Volume{}, p.merging(l.Name)
 	}
 	if l.HasSnapshots { // LVM would do it, to a detached one, and its snapshots could overflow then
-		g, err := p.stored(ctx)
+		g, err := p.vg.Layout(ctx)
 		if err != nil {
 			return volume.Volume{}, err
 		}
@@ -54,14 +55,14 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 }
 
 // extend gives a logical volume its new size.
-func (p *Pool) extend(ctx context.Context, id volume.ID, l LV, size, block volume.Size) error {
+func (p *Pool) extend(ctx context.Context, id volume.ID, l vg.LV, size, block volume.Size) error {
 	cost := p.cost(size) - p.cost(l.Size)
 	on, err := p.growsOn(ctx, block, cost)
 	if err != nil {
 		return err
 	}
 	return p.take(ctx, cost, func() error {
-		_, active, err := p.device(l.Name)
+		_, active, err := p.vg.Device(l.Name)
 		if err != nil {
 			return err
 		}
@@ -82,11 +83,11 @@ func (p *Pool) extend(ctx context.Context, id volume.ID, l LV, size, block volum
 
 // noteGrowth notes in the tags of a volume that is not attached, before it grows, from where it is wiped when it is attached
 // next, and up to where. One that nobody has had yet is wiped whole, and has neither.
-func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l LV, size volume.Size) error {
+func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l vg.LV, size volume.Size) error {
 	to, noted := tagged(l.Tags, tagReadyTo)
 	identity := tagVolume + id.String()
 	var add, del []string
-	only := Only(l.Name, identity)
+	only := vg.Only(l.Name, identity)
 	switch {
 	case p.thin() || (!noted && !l.Has(tagReady)) || (!noted && !p.wipes()):
 		return nil
@@ -99,7 +100,7 @@ func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l LV, size volume.S
 		add, del = replaceReadyTo(to, noted, size)
 		only.Tags = append(only.Tags, tagReadyTo+to)
 	}
-	return p.lvm(ctx, Tag(only, add, del))
+	return p.vg.Change(ctx, vg.Tag(only, add, del))
 }
 
 // replaceReadyTo returns the tags to add and to take so that a tagReadyTo is in the place of the one that is noted.
@@ -116,7 +117,7 @@ func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, on [
 	if err != nil {
 		return err
 	}
-	return p.lvm(ctx, Command{Name: "lvextend", Flags: []string{"--size", fmt.Sprintf("%db", size)}, Of: name, On: on, Settings: further})
+	return p.vg.Change(ctx, vg.Command{Name: "lvextend", Flags: []string{"--size", fmt.Sprintf("%db", size)}, Of: name, On: on, Settings: further})
 }
 
 // maxSpareTries is how often the wiped blocks may be lost to somebody else.
@@ -127,18 +128,18 @@ const maxSpareTries = 3
 // else may take them; then it begins again. The new size is noted before the volume has it: cut off in between, it is
 // taken back when the pool is opened (settleReadyTo), while a volume that is larger than is noted could not be told from one
 // that somebody else has extended.
-func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l LV, size volume.Size, on []string) (err error) {
+func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l vg.LV, size volume.Size, on []string) (err error) {
 	if err := p.ofOwnType(ctx, l); err != nil {
 		return err
 	}
 	nonce := tagNonce + rand.Text()
-	spare := newLV{LV{Name: p.lvName(forSpare, id.Name), Size: size - l.Size, Tags: []string{tagSpare + id.String(), tagMaking, nonce}}, on}
+	spare := newLV{vg.LV{Name: p.lvName(forSpare, id.Name), Size: size - l.Size, Tags: []string{tagSpare + id.String(), tagMaking, nonce}}, on}
 	to, noted := tagged(l.Tags, tagReadyTo)
 	identity, changed := tagVolume+id.String(), tagReadyTo+to != readyToTag(size)
 	defer func() {
 		if err != nil && changed && noted {
-			back := Tag(Only(l.Name, identity, readyToTag(size)), []string{tagReadyTo + to}, []string{readyToTag(size)})
-			err = errors.Join(err, p.lvm(context.WithoutCancel(ctx), back))
+			back := vg.Tag(vg.Only(l.Name, identity, readyToTag(size)), []string{tagReadyTo + to}, []string{readyToTag(size)})
+			err = errors.Join(err, p.vg.Change(context.WithoutCancel(ctx), back))
 		}
 	}()
 	for try := range maxSpareTries {
@@ -148,11 +149,11 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l LV, size volu
 		}
 		if try == 0 && changed {
 			add, del := replaceReadyTo(to, noted, size)
-			if err = p.lvm(ctx, Tag(Only(l.Name, identity, tagReady), add, del)); err != nil {
+			if err = p.vg.Change(ctx, vg.Tag(vg.Only(l.Name, identity, tagReady), add, del)); err != nil {
 				return err
 			}
 		}
-		if err = p.lvextend(ctx, l.Name, size, ranges); err == nil || !isExit(err) {
+		if err = p.lvextend(ctx, l.Name, size, ranges); err == nil || !vg.IsExit(err) {
 			return err
 		}
 	}
@@ -161,14 +162,14 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l LV, size volu
 
 // ofOwnType says whether blocks that were wiped as those of a volume of this pool can become those of this one, which somebody may have
 // converted. The kind of its error is InUse.
-func (p *Pool) ofOwnType(ctx context.Context, l LV) error {
-	g, err := p.stored(ctx)
+func (p *Pool) ofOwnType(ctx context.Context, l vg.LV) error {
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}
 	l, _ = g.Find(l.Name)
 	for _, s := range l.Segments {
-		if s.Type != "" && !p.makes(s.Type, false) && !isCache(s.Type) {
+		if s.Type != "" && !p.makes(s.Type, false) && !vg.IsCache(s.Type) {
 			return volume.Errorf(volume.InUse, "logical volume %s/%s is of type %s, which pool %q does not make, so it can be expanded only while it is not attached", g.Name, l.Name, s.Type, p.name)
 		}
 	}
@@ -178,31 +179,31 @@ func (p *Pool) ofOwnType(ctx context.Context, l LV) error {
 // wipeSpare wipes blocks that are free, and returns which. The metadata that have the nonce are those that say it.
 func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges []string, err error) {
 	identity := p.identity(spare.LV)
-	if err := p.lvm(ctx, p.lvcreate(spare, "y")); err != nil {
-		if !isExit(err) {
+	if err := p.vg.Change(ctx, p.lvcreate(spare, "y")); err != nil {
+		if !vg.IsExit(err) {
 			return nil, err
 		}
 		// It may be left from a call that was cut off.
 		if removeErr := p.remove(ctx, spare.Name, identity); removeErr != nil {
 			return nil, removeErr
 		}
-		if err := p.lvm(ctx, p.lvcreate(spare, "y")); err != nil {
+		if err := p.vg.Change(ctx, p.lvcreate(spare, "y")); err != nil {
 			return nil, err
 		}
 	}
-	d, active, err := p.device(spare.Name)
+	d, active, err := p.vg.Device(spare.Name)
 	if err == nil && !active {
 		err = volume.Errorf(volume.Internal, "logical volume %q was made, and its device did not appear", spare.Name)
 	}
 	if err == nil {
 		err = p.wipe(ctx, d.Device, 0, spare.Size)
 	}
-	var g *Layout
+	var g *vg.Layout
 	if err == nil {
-		g, err = p.stored(ctx)
+		g, err = p.vg.Layout(ctx)
 	}
-	if err == nil && !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Name == spare.Name && l.Has(nonce) }) {
-		err = p.unconfirmed(spare.Name) // its extents would be those of another time
+	if err == nil && !slices.ContainsFunc(g.LVs, func(l vg.LV) bool { return l.Name == spare.Name && l.Has(nonce) }) {
+		err = p.vg.Unconfirmed(spare.Name) // its extents would be those of another time
 	}
 	// Not discarded: they have to stay zeros.
 	if removeErr := p.removeKept(ctx, spare.Name, identity); err == nil {
@@ -213,7 +214,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges
 	}
 	wiped := p.extentsOf(g, spare.Name)
 	// Without ranges LVM would take any extents, which nobody has wiped.
-	if got, want := countExtents(wiped), int64(spare.Size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
+	if got, want := vg.Extents(wiped), int64(spare.Size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
 		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and %d of them are found", want, spare.Name, got)
 	}
 	for _, r := range wiped {
@@ -224,10 +225,10 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges
 
 // extentsOf returns the extents of the disks that hold the bytes of a logical volume: its own, or those
 // of its images.
-func (p *Pool) extentsOf(g *Layout, name string) (ranges []Range) {
+func (p *Pool) extentsOf(g *vg.Layout, name string) (ranges []vg.Range) {
 	for _, l := range g.LVs {
 		if strings.HasPrefix(l.Name, name+"_rimage_") || (l.Name == name && p.shape.meta == 0) {
-			ranges = append(ranges, l.ranges()...)
+			ranges = append(ranges, l.Ranges()...)
 		}
 	}
 	return ranges

@@ -11,32 +11,37 @@ import (
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 )
 
 // StoredAndReported returns what the pool reads from the disks, and what LVM reports, as texts that have to be the same.
 func StoredAndReported(ctx context.Context, opened pool.Pool) (stored, reported string, err error) {
 	p := opened.(*Pool)
-	vg, err := p.onDisk.Read(p.scanned())
+	before := p.vg.Fallbacks()
+	l, err := p.vg.Layout(ctx)
+	if err == nil && p.vg.Fallbacks() != before {
+		err = errors.New("it cannot be read from the disks")
+	}
 	if err != nil {
 		return "", "", err
 	}
-	g, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	return p.comparable(layoutOf(vg)), p.comparable(&g.Layout), err
+	return p.comparable(l), p.comparable(&r.Layout), nil
 }
 
 // comparable writes down what of a group the pool takes from either.
-func (p *Pool) comparable(g *Layout) string {
+func (p *Pool) comparable(g *vg.Layout) string {
 	var b strings.Builder
 	var lines []string
 	fmt.Fprintf(&b, "%s %d %q\n", g.Name, g.Extent, g.Tags)
-	for _, d := range slices.SortedFunc(slices.Values(g.Disks), func(a, b Disk) int { return cmp.Compare(a.Path, b.Path) }) {
+	for _, d := range slices.SortedFunc(slices.Values(g.Disks), func(a, b vg.Disk) int { return cmp.Compare(a.Path, b.Path) }) {
 		fmt.Fprintf(&b, "%+v\n", d)
 	}
-	for _, l := range slices.SortedFunc(slices.Values(g.LVs), func(a, b LV) int { return cmp.Compare(a.Name, b.Name) }) {
+	for _, l := range slices.SortedFunc(slices.Values(g.LVs), func(a, b vg.LV) int { return cmp.Compare(a.Name, b.Name) }) {
 		for _, s := range l.Segments {
 			if len(s.Ranges) > 0 {
 				lines = append(lines, fmt.Sprintf("%s on %q", l.Name, s.Ranges))
@@ -60,8 +65,13 @@ func (p *Pool) comparable(g *Layout) string {
 func ReadStale(opened pool.Pool) (again func(), err error) {
 	p := opened.(*Pool)
 	const beginning = 2 << 20 // of a disk, with its label and its metadata area
-	was, kept := p.onDisk.Open, map[string][]byte{}
-	for _, path := range p.scanned() {
+	was, kept := p.vg.Disks.Open, map[string][]byte{}
+	r, err := p.vg.Report(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range r.Disks {
+		path := of.Path
 		d, err := host.OpenDirect(path)
 		if err != nil {
 			return nil, err
@@ -73,8 +83,8 @@ func ReadStale(opened pool.Pool) (again func(), err error) {
 		}
 		kept[path] = b
 	}
-	p.onDisk.Open = func(path string) (metadata.Disk, error) { return staleDisk{bytes.NewReader(kept[path])}, nil }
-	return func() { p.onDisk.Open = was }, nil
+	p.vg.Disks.Open = func(path string) (metadata.Disk, error) { return staleDisk{bytes.NewReader(kept[path])}, nil }
+	return func() { p.vg.Disks.Open = was }, nil
 }
 
 type staleDisk struct{ *bytes.Reader }

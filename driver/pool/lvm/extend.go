@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -69,7 +70,7 @@ func (p *Pool) unwatch() {
 
 // seemsFull asks device-mapper. A pool that is not active takes nothing.
 func (p *Pool) seemsFull(ctx context.Context) bool {
-	usage, active, err := p.thinUsage()
+	usage, active, err := p.vg.Thin().Usage()
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "nobody knows whether a thin pool has to be extended", "pool", p.name)
 		return false
@@ -78,7 +79,7 @@ func (p *Pool) seemsFull(ctx context.Context) bool {
 }
 
 // noticeUsage has the thin pool extended where a report shows that it is due.
-func (p *Pool) noticeUsage(g *Layout, t State) {
+func (p *Pool) noticeUsage(g *vg.Layout, t vg.State) {
 	e := p.extension.Load()
 	if e == nil {
 		return
@@ -97,7 +98,7 @@ func (p *Pool) noticeUsage(g *Layout, t State) {
 // extendPool extends what of the thin pool is due by the report: data, metadata or both.
 func (p *Pool) extendPool(ctx context.Context, e *extension) {
 	work := context.WithoutCancel(ctx) // a change is not cut off half way
-	g, err := p.look(work)
+	g, err := p.vg.Report(work)
 	if err == nil {
 		t, _ := g.Find(p.config.ThinPool)
 		at, state := float64(p.config.ExtendAt), g.States[t.Name]
@@ -126,7 +127,7 @@ func (p *Pool) extendPool(ctx context.Context, e *extension) {
 
 // extendPart extends data or metadata by the configured part of what they have, or by what the group still
 // has, and at least by an extent.
-func (p *Pool) extendPart(ctx context.Context, g *Layout, what, option string, has volume.Size) error {
+func (p *Pool) extendPart(ctx context.Context, g *vg.Layout, what, option string, has volume.Size) error {
 	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.Extent)
 	on, free, err := p.extendsOn(g, what)
 	if err != nil {
@@ -136,8 +137,8 @@ func (p *Pool) extendPart(ctx context.Context, g *Layout, what, option string, h
 	if by == 0 {
 		return volume.Errorf(volume.Full, "volume group %q has nothing left to extend the %s of thin pool %q with (on disks whose logical blocks are no larger than its own): vgextend it", g.Name, what, p.config.ThinPool)
 	}
-	c := Command{Name: "lvextend", Flags: []string{option, fmt.Sprintf("+%db", by)}, Of: p.config.ThinPool, On: on}
-	if err := p.lvmPlain(ctx, c); err != nil {
+	c := vg.Command{Name: "lvextend", Flags: []string{option, fmt.Sprintf("+%db", by)}, Of: p.config.ThinPool, On: on}
+	if err := p.vg.ChangeOutside(ctx, c); err != nil {
 		return volume.Errorf(volume.KindOf(err), "extend the %s of thin pool %q: %w", what, p.config.ThinPool, p.why(ctx, err, 0))
 	}
 	klog.FromContext(ctx).Info("extended a thin pool", "pool", p.name, "thinPool", p.config.ThinPool, "part", what, "by", by)

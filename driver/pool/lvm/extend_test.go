@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 )
 
 // A report that shows a thin pool nearly full has what is due of it extended, and what cannot be is said.
@@ -24,9 +25,9 @@ func TestAThinPoolIsExtended(t *testing.T) {
 		"both":     {"99.00", "99.00", false, []string{"--size +3145728b", "--poolmetadatasize +1048576b"}},
 		"no room":  {"90.00", "10.00", true, []string{"--size +3145728b"}},
 	} {
-		f := &fakeLVM{disks: []string{"/dev/vda"}, lvs: []string{row(c.data, c.metadata)}}
+		f := &vgtest.LVM{Disks: []string{"/dev/vda"}, LVs: []string{row(c.data, c.metadata)}}
 		var got []string
-		f.change = func(f *fakeLVM, args []string) error {
+		f.Change = func(f *vgtest.LVM, args []string) error {
 			if i := slices.Index(args, "lvextend"); i == 0 {
 				got = append(got, strings.Join(args[len(args)-3:len(args)-1], " "))
 			}
@@ -34,7 +35,7 @@ func TestAThinPoolIsExtended(t *testing.T) {
 				return failed5
 			}
 			if len(got) == len(c.want) {
-				f.lvs = []string{row("50.00", "50.00")}
+				f.LVs = []string{row("50.00", "50.00")}
 			}
 			return nil
 		}
@@ -42,19 +43,19 @@ func TestAThinPoolIsExtended(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.flushDisk = func(string) error { return nil }
+		p.vg.Disks.Flush = func(string) error { return nil }
 		p.watch(t.Context())
-		if _, err := p.look(t.Context()); err != nil {
+		if _, err := p.vg.Report(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(got) >= len(c.want) })
+		until(t, func() bool { f.Lock(); defer f.Unlock(); return len(got) >= len(c.want) })
 		until(t, func() bool { return (p.extensionTrouble() != "") == c.fails })
 		p.unwatch()
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
 		}
 		if c.fails {
-			f.lvs[0] += `,{"lv_name":"loam.fast.v.a","lv_size":"20971520","lv_attr":"Vwi-aotz--","lv_tags":"loam.storage/volume=n1/fast/a","pool_lv":"tp"}`
+			f.LVs[0] += `,{"lv_name":"loam.fast.v.a","lv_size":"20971520","lv_attr":"Vwi-aotz--","lv_tags":"loam.storage/volume=n1/fast/a","pool_lv":"tp"}`
 			if s, err := p.Status(t.Context()); err != nil || s.Healthy || !strings.Contains(s.Message, "extend the data") {
 				t.Errorf("%s: Status answered %+v, %v", what, s, err)
 			}

@@ -13,7 +13,7 @@ import (
 // runs lvm, whose own suspending would be in the way of that and the other way round; a freeze writes, so on a disk that fails it
 // would stop a file system that has nothing to write. What notFrozen cannot find out, lvm will. The kind of its error is InUse.
 func (p *Pool) notFrozen(ctx context.Context, name string) (err error) {
-	d, active, err := p.device(name)
+	d, active, err := p.vg.Device(name)
 	if err != nil || !active || host.SuspendsFrozen() {
 		return err
 	}
@@ -24,7 +24,7 @@ func (p *Pool) notFrozen(ctx context.Context, name string) (err error) {
 	if p.machine.TakesWrites(ctx, mountPoint) {
 		return nil
 	}
-	release, err := p.lockGroup(ctx)
+	release, err := p.vg.Lock(ctx)
 	if err != nil {
 		return err
 	}

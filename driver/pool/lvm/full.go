@@ -3,11 +3,12 @@ package lvm
 import (
 	"fmt"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // full is the error of a pool that has not as much as is asked. It says how much there is, and what has the rest.
-func (p *Pool) full(g *Layout, r room, cost int64) error {
+func (p *Pool) full(g *vg.Layout, r room, cost int64) error {
 	if r.broken {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
 	}
@@ -20,11 +21,11 @@ func (p *Pool) full(g *Layout, r room, cost int64) error {
 }
 
 // takenBy says what has how much of the pool. Of thick volumes that is in bytes on the disks, with all copies.
-func (p *Pool) takenBy(g *Layout, r room) string {
+func (p *Pool) takenBy(g *vg.Layout, r room) string {
 	if p.thin() {
 		return p.thinTakenBy(g)
 	}
-	names := map[string]LV{} // of ours
+	names := map[string]vg.LV{} // of ours
 	for _, l := range g.LVs {
 		if p.ours(l) {
 			names[l.Name] = l
@@ -35,7 +36,7 @@ func (p *Pool) takenBy(g *Layout, r room) string {
 		total, free = total+d.Extents, free+d.Free
 	}
 	for _, part := range g.LVs {
-		n := countExtents(part.ranges())
+		n := vg.Extents(part.Ranges())
 		l, ours := names[part.Whole()]
 		switch {
 		case !ours:
@@ -54,7 +55,7 @@ func (p *Pool) takenBy(g *Layout, r room) string {
 	return text
 }
 
-func (p *Pool) thinTakenBy(g *Layout) string {
+func (p *Pool) thinTakenBy(g *vg.Layout) string {
 	t, _ := g.Find(p.config.ThinPool)
 	var ours, others volume.Size
 	for _, l := range g.LVs {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/loam-storage/loam/driver/config"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -26,7 +28,7 @@ const reported = `{"report": [{
 
 // An error for want of room says how much there is, how much was asked, and what has the rest.
 func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
-	g, err := parseReport([]byte(reported))
+	g, err := vg.ParseReport([]byte(reported))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,7 @@ func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
 	} {
 		c.config.VolumeGroup = "vg0"
 		p := testPool(t, c.config)
-		p.remember(&g.Layout)
+		p.reported(g)
 		r, err := p.reportedRoom(g)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -65,13 +67,13 @@ func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
 
 // What cannot be read from the disks, and is asked of LVM, is counted.
 func TestFallbacksAreCounted(t *testing.T) {
-	p := fakePool(t, &fakeLVM{disks: []string{"/dev/vda"}})
+	p := fakePool(t, &vgtest.LVM{Disks: []string{"/dev/vda"}})
 	for range 2 {
-		if _, err := p.stored(t.Context()); err != nil {
+		if _, err := p.vg.Layout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := p.fallbacks.Load(); n != 2 {
+	if n := p.vg.Fallbacks(); n != 2 {
 		t.Errorf("%d were counted", n)
 	}
 }

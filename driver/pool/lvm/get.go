@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -19,26 +20,16 @@ func (p *Pool) missing(id volume.ID) error {
 }
 
 // halfMade reports whether it, or a member of its group, is half made or half removed.
-func (p *Pool) halfMade(g *Layout, l LV) bool {
+func (p *Pool) halfMade(g *vg.Layout, l vg.LV) bool {
 	_, isSnapshot := tagged(l.Tags, tagSnapshot)
 	if l.Has(tagMaking) || (isSnapshot && !p.thin() && !l.IsCOW()) { // lvcreate makes it a snapshot at its end
 		return true
 	}
 	name, ok := tagged(l.Tags, tagGroup)
-	return ok && slices.ContainsFunc(g.LVs, func(m LV) bool {
+	return ok && slices.ContainsFunc(g.LVs, func(m vg.LV) bool {
 		other, in := tagged(m.Tags, tagGroup)
 		return in && other == name && p.ours(m) && m.Has(tagMaking)
 	})
-}
-
-// mapped returns the name of the device-mapper device of a logical volume.
-func (p *Pool) mapped(name string) string { return mappedName(p.config.VolumeGroup, name) }
-
-// device returns the device of a logical volume, and whether it is active. It starts no process.
-func (p *Pool) device(name string) (host.Mapped, bool, error) {
-	all, err := p.machine.MappedDevices()
-	d, ok := all[p.mapped(name)]
-	return d, ok, err
 }
 
 // Get reads the volume from the tags of its logical volume.
@@ -48,13 +39,13 @@ func (p *Pool) Get(ctx context.Context, id volume.ID) (volume.Volume, error) {
 }
 
 // find looks for a volume that is whole.
-func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, LV, error) {
+func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, vg.LV, error) {
 	if !p.owns(id) {
-		return volume.Volume{}, LV{}, p.missing(id)
+		return volume.Volume{}, vg.LV{}, p.missing(id)
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
-		return volume.Volume{}, LV{}, err
+		return volume.Volume{}, vg.LV{}, err
 	}
 	if l, ok := p.anonymousOf(g, id, tagVolume); ok {
 		v, err := p.volume(p.sign(l, tagVolume, id))
@@ -62,17 +53,17 @@ func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, LV, error
 	}
 	l, ok, err := p.volumeIn(g, id)
 	if err != nil {
-		return volume.Volume{}, LV{}, err
+		return volume.Volume{}, vg.LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return volume.Volume{}, LV{}, p.missing(id)
+		return volume.Volume{}, vg.LV{}, p.missing(id)
 	}
 	v, err := p.volume(l)
 	return p.withBlock(g, l, v), l, err
 }
 
 // volume makes a volume of its logical volume, with its device.
-func (p *Pool) volume(l LV) (volume.Volume, error) {
+func (p *Pool) volume(l vg.LV) (volume.Volume, error) {
 	all, err := p.machine.MappedDevices()
 	if err != nil {
 		return volume.Volume{}, err
@@ -81,7 +72,7 @@ func (p *Pool) volume(l LV) (volume.Volume, error) {
 }
 
 // volumeWith asks for the loop devices, which may lie above a volume's, only where it is attached.
-func (p *Pool) volumeWith(l LV, all map[string]host.Mapped, loops func() ([]host.Loop, error)) (volume.Volume, error) {
+func (p *Pool) volumeWith(l vg.LV, all map[string]host.Mapped, loops func() ([]host.Loop, error)) (volume.Volume, error) {
 	text, _ := tagged(l.Tags, tagVolume)
 	id, err := volume.ParseID(text)
 	if err != nil {
@@ -96,7 +87,7 @@ func (p *Pool) volumeWith(l LV, all map[string]host.Mapped, loops func() ([]host
 		v.Source, v.FSType, v.Parameters, v.Claim = r.Source, r.FSType, r.Parameters, r.Claim
 		v.Ephemeral, v.Created, v.BlockBytes = r.Ephemeral, r.Created, r.BlockBytes
 	}
-	if d, active := all[p.mapped(l.Name)]; active && handedOut(l) {
+	if d, active := all[p.vg.Mapped(l.Name)]; active && handedOut(l) {
 		v.Device, v.ReadOnly = d.Device, d.ReadOnly
 		if l.UUID != "" && d.UUID != l.UUID {
 			v.Fault = fmt.Sprintf("that is no device of logical volume %s: it has the UUID %.80q, not %q", l.Name, d.UUID, l.UUID)
@@ -114,10 +105,10 @@ func (p *Pool) volumeWith(l LV, all map[string]host.Mapped, loops func() ([]host
 
 // handedOut reports whether an active volume is attached. One that is not wiped yet is on its way to be, or was when a crash
 // came. So is one that is copied from.
-func handedOut(l LV) bool { return l.Has(tagReady) && !l.Has(tagCopying) }
+func handedOut(l vg.LV) bool { return l.Has(tagReady) && !l.Has(tagCopying) }
 
 // markOf reads the mark. None is Used: should a mark be lost, nothing is formatted.
-func markOf(l LV) volume.Mark {
+func markOf(l vg.LV) volume.Mark {
 	switch {
 	case l.Has(tagBlock):
 		return volume.Block
@@ -132,7 +123,7 @@ func markOf(l LV) volume.Mark {
 
 // List reads the tags of all logical volumes.
 func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volume, error) {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +145,7 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 
 // listed is a logical volume of a list.
 type listed struct {
-	LV
+	vg.LV
 	name   string // of the volume or snapshot
 	damage string // that nothing but its name says whose it is; empty: a tag does
 }
@@ -162,7 +153,7 @@ type listed struct {
 // listed returns a page of the volumes or snapshots that are whole, in the order of their own names,
 // which is not that of the logical volumes. One that somebody has renamed is in it, and of two with one ID that with its
 // own name. One whose tag is lost or cannot be read is in it as well, if its name says which it is.
-func (p *Pool) listed(g *Layout, tag, after string, limit int) []listed {
+func (p *Pool) listed(g *vg.Layout, tag, after string, limit int) []listed {
 	var found []listed
 	for _, l := range g.LVs {
 		one := listed{LV: l}
@@ -211,17 +202,17 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
 	}
 	if v.Mark == mark && mark == volume.Formatting {
-		if err := p.confirm(ctx, l.Name, Only(l.Name, identity, tagFormatting)); err != nil {
+		if err := p.why(ctx, p.vg.Confirm(ctx, l.Name, vg.Only(l.Name, identity, tagFormatting)), 0); err != nil {
 			return err
 		}
 	}
 	if len(from) > 0 && v.Mark != mark {
-		only := Only(l.Name, identity)
+		only := vg.Only(l.Name, identity)
 		if mark != volume.Block { // which may follow each of the others, and Used has no tag
 			only.Any = from
 		}
-		failed := p.lvm(ctx, Tag(only, to, from))
-		if failed != nil && !isExit(failed) {
+		failed := p.vg.Change(ctx, vg.Tag(only, to, from))
+		if failed != nil && !vg.IsExit(failed) {
 			return failed
 		}
 		if v, _, err = p.find(ctx, id); err != nil {
@@ -233,7 +224,7 @@ func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
 	}
 	switch {
 	case v.Mark == mark:
-		return p.flush(p.scanned()) // it may have been set by a process that was killed before it came to that
+		return p.vg.Flush() // it may have been set by a process that was killed before it came to that
 	case v.Mark.Follows(mark):
 		return volume.Errorf(volume.Internal, "volume %q is marked %q, and lvm did not make that %q", id, v.Mark, mark)
 	default:

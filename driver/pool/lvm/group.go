@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // createGroup takes the snapshots of a group one after the other, and then at one instant those of volumes that can
 // be written to (instant.go). Until that is done, they carry the tag of what is half made.
 func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 		}
 		return p.tagGroup(ctx, spec.ID.Name, nil, []string{tagMaking})
 	})
-	after, lookErr := p.stored(ctx)
+	after, lookErr := p.vg.Layout(ctx)
 	if lookErr != nil {
 		return nil, errors.Join(err, lookErr)
 	}
@@ -52,12 +53,12 @@ func (p *Pool) createGroup(ctx context.Context, spec volume.SnapshotSpec) ([]vol
 
 // member is a snapshot of a group that is to be taken.
 type member struct {
-	volume LV
-	LV
+	volume vg.LV
+	vg.LV
 }
 
 // members describes the snapshots that a group is to have, and says what they cost.
-func (p *Pool) members(g *Layout, spec volume.SnapshotSpec) (members []member, cost int64, err error) {
+func (p *Pool) members(g *vg.Layout, spec volume.SnapshotSpec) (members []member, cost int64, err error) {
 	now := time.Now()
 	for i, id := range spec.Members() {
 		origin, err := p.origin(g, spec.Volumes[i])
@@ -76,14 +77,14 @@ func (p *Pool) members(g *Layout, spec volume.SnapshotSpec) (members []member, c
 
 // tagGroup changes the tags of all members of a group.
 func (p *Pool) tagGroup(ctx context.Context, name string, add, del []string) error {
-	return p.lvm(ctx, Tag(Select{Like: "^" + p.memberPattern(), Tags: []string{tagGroup + name}}, add, del))
+	return p.vg.Change(ctx, vg.Tag(vg.Select{Like: "^" + p.memberPattern(), Tags: []string{tagGroup + name}}, add, del))
 }
 
 // memberPattern matches the beginning of the names of members of this pool's groups.
 func (p *Pool) memberPattern() string { return `loam[.]` + p.name + `[.]` + forMember + `[.+]` }
 
 // removeGroup removes all that is there of a group.
-func (p *Pool) removeGroup(ctx context.Context, g *Layout, name string) error {
+func (p *Pool) removeGroup(ctx context.Context, g *vg.Layout, name string) error {
 	if err := p.membersNamed(g, name); err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (p *Pool) GetGroup(ctx context.Context, id volume.ID) ([]volume.Snapshot, e
 	if !p.owns(id) {
 		return nil, p.missing(id)
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 			return err
 		}
 	}
-	if !slices.ContainsFunc(g.LVs, func(l LV) bool { return l.Has(tagGroup+id.Name) && p.ours(l) }) {
+	if !slices.ContainsFunc(g.LVs, func(l vg.LV) bool { return l.Has(tagGroup+id.Name) && p.ours(l) }) {
 		return p.gone(ctx, g)
 	}
 	if err := p.tagGroup(ctx, id.Name, []string{tagMaking}, nil); err != nil {
@@ -155,7 +156,7 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 
 // membersNamed says whether all that is there of a group has the names that loam gave it, and the tags that say whose it is. The
 // kind of its error is InUse.
-func (p *Pool) membersNamed(g *Layout, name string) error {
+func (p *Pool) membersNamed(g *vg.Layout, name string) error {
 	for _, l := range g.LVs {
 		if id, ok := p.byName(l, tagSnapshot); ok && l.Has(tagGroup+name) {
 			return volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, tagSnapshot+id.String()))

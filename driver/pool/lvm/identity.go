@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/pool/identity"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -50,7 +51,7 @@ func parseIdentity(tag string) (i identity.Identity, is bool, err error) {
 }
 
 // at is where the pool is to be. A group, or a thin pool, that is there was made by somebody for it.
-func (p *Pool) at(g *Layout) identity.Place {
+func (p *Pool) at(g *vg.Layout) identity.Place {
 	at := identity.Place{Pool: p.name, Node: p.node, Kind: identity.LVMThick, Where: fmt.Sprintf("volume group %q", p.config.VolumeGroup), Create: p.config.Create || g != nil}
 	if p.thin() {
 		at.Kind, at.Where = identity.LVMThin, fmt.Sprintf("thin pool %q of volume group %q", p.config.ThinPool, p.config.VolumeGroup)
@@ -63,12 +64,12 @@ var errRefused = errors.New("loam makes no other one in its place")
 
 // lookAndDecide reads the volume group, and refuses one that is not the pool's. Where there is none, the error is what
 // LVM says, and Unavailable; it is errRefused where there was one.
-func (p *Pool) lookAndDecide(ctx context.Context) (*Report, error) {
-	r, err := p.look(ctx)
+func (p *Pool) lookAndDecide(ctx context.Context) (*vg.Report, error) {
+	r, err := p.vg.Report(ctx)
 	if err != nil && !volume.Is(err, volume.Unavailable) {
 		return nil, err
 	}
-	g, _ := layoutIn(r, err)
+	g, _ := vg.LayoutIn(r, err)
 	if _, _, refused := p.decide(g); refused != nil && (err == nil || p.knows()) {
 		if err != nil {
 			refused = fmt.Errorf("%w (%w)", refused, err)
@@ -85,7 +86,7 @@ func (p *Pool) knows() bool {
 }
 
 // decide says what is to be done with the volume group, which is nil where there is none. It changes nothing.
-func (p *Pool) decide(g *Layout) (identity.Decision, identity.Found, error) {
+func (p *Pool) decide(g *vg.Layout) (identity.Decision, identity.Found, error) {
 	found, err := p.foundIn(g)
 	if err != nil {
 		return "", found, err
@@ -99,7 +100,7 @@ func (p *Pool) decide(g *Layout) (identity.Decision, identity.Found, error) {
 
 // foundIn returns the identity that is where the pool has it: on its thin pool, whoever's it is, or on the group. One of this
 // name elsewhere in the group says that the pool is there. The kind of its error is Unavailable.
-func (p *Pool) foundIn(g *Layout) (identity.Found, error) {
+func (p *Pool) foundIn(g *vg.Layout) (identity.Found, error) {
 	if g == nil {
 		return identity.Found{}, nil
 	}
@@ -122,7 +123,7 @@ func (p *Pool) foundIn(g *Layout) (identity.Found, error) {
 }
 
 // tagsIn returns the identity that is where the pool has it, and where else in the group there is one of its name.
-func (p *Pool) tagsIn(g *Layout) (own *identity.Identity, elsewhere string, err error) {
+func (p *Pool) tagsIn(g *vg.Layout) (own *identity.Identity, elsewhere string, err error) {
 	look := func(tags []string, isOwn, whoever bool, where string) {
 		for _, tag := range tags {
 			i, is, parseErr := parseIdentity(tag)
@@ -144,7 +145,7 @@ func (p *Pool) tagsIn(g *Layout) (own *identity.Identity, elsewhere string, err 
 }
 
 // othersIn returns what another node's pool of this name has in the group, where this one has nothing.
-func (p *Pool) othersIn(g *Layout) (other string) {
+func (p *Pool) othersIn(g *vg.Layout) (other string) {
 	for _, l := range g.LVs {
 		for _, prefix := range []string{tagVolume, tagSnapshot} {
 			text, ok := tagged(l.Tags, prefix)
@@ -163,7 +164,7 @@ func (p *Pool) othersIn(g *Layout) (other string) {
 
 // establish gives a pool that has none its identity, and has the machine remember it. While a disk is missing nothing
 // is changed in the group, and both wait until the pool is opened next.
-func (p *Pool) establish(ctx context.Context, r *Report) error {
+func (p *Pool) establish(ctx context.Context, r *vg.Report) error {
 	g := &r.Layout
 	_, found, err := p.decide(g)
 	if err != nil {
@@ -179,11 +180,11 @@ func (p *Pool) establish(ctx context.Context, r *Report) error {
 			how = identity.Adopted
 		}
 		i := identity.New(p.at(g), how)
-		c := Command{Name: "vgchange", Flags: []string{"--addtag", identityTag(i)}}
+		c := vg.Command{Name: "vgchange", Flags: []string{"--addtag", identityTag(i)}}
 		if p.thin() {
 			c.Name, c.Of = "lvchange", p.config.ThinPool
 		}
-		if err := p.lvmPlain(ctx, c); err != nil {
+		if err := p.vg.ChangeOutside(ctx, c); err != nil {
 			return p.explain(err, r, 0)
 		}
 		found.Identity = &i
@@ -191,17 +192,13 @@ func (p *Pool) establish(ctx context.Context, r *Report) error {
 	if p.release, err = p.config.Known.Keep(identity.Known{Pool: *found.Identity, Where: p.at(g).Where}); err != nil {
 		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}
-	p.id.Store(&found.Identity.ID)
+	p.vg.Expect(func(g *vg.Layout) error { return p.same(g, found.Identity.ID) })
 	return nil
 }
 
 // same says whether a group that was read is the one that the pool was opened in. The tags are in the metadata that are
 // read anyway. The kind of its error is Unavailable.
-func (p *Pool) same(g *Layout) error {
-	id := p.id.Load()
-	if id == nil {
-		return nil
-	}
+func (p *Pool) same(g *vg.Layout, id string) error {
 	found, err := p.foundIn(g)
 	if err != nil {
 		return err
@@ -209,7 +206,7 @@ func (p *Pool) same(g *Layout) error {
 	switch {
 	case found.Identity == nil:
 		return volume.Errorf(volume.Unavailable, "pool %q is no longer in %s: another group or thin pool has that name now, or its tag was removed: put it back", p.name, p.at(g).Where)
-	case found.Identity.ID != *id:
+	case found.Identity.ID != id:
 		return volume.Errorf(volume.Unavailable, "pool %q is no longer in %s, which holds %s now: put it back", p.name, p.at(g).Where, found.Identity)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -22,12 +23,12 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 	if err != nil || len(written) < 2 {
 		return err
 	}
-	release, err := p.lockGroup(ctx)
+	release, err := p.vg.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	g, err := layoutIn(p.lockedReport(ctx))
+	g, err := vg.LayoutIn(p.vg.ReportLocked(ctx))
 	if err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (p *Pool) atOneInstant(ctx context.Context, members []member) (err error) {
 		if err != nil {
 			return err
 		}
-		volumes, takes = append(volumes, p.mapped(m.volume.Name)), append(takes, take)
+		volumes, takes = append(volumes, p.vg.Mapped(m.volume.Name)), append(takes, take)
 	}
 	start := time.Now()
 	defer func() { p.held.Note(ctx, p.name, time.Since(start), "logicalVolumes", volumes) }()
@@ -74,7 +75,7 @@ func (p *Pool) written(ctx context.Context, members []member) (written []member,
 }
 
 // prepareAnew empties a snapshot, and returns what takes it anew while its volume is suspended.
-func (p *Pool) prepareAnew(ctx context.Context, g *Layout, m member) (take func() error, err error) {
+func (p *Pool) prepareAnew(ctx context.Context, g *vg.Layout, m member) (take func() error, err error) {
 	s, there := g.Find(m.LV.Name)
 	origin, originThere := g.Find(m.volume.Name)
 	if !there || !originThere || !s.Has(p.identity(m.LV)) || !s.Has(tagMaking) || !origin.Has(p.identity(m.volume)) || s.Origin != origin.Name {
@@ -87,8 +88,8 @@ func (p *Pool) prepareAnew(ctx context.Context, g *Layout, m member) (take func(
 }
 
 // prepareThin removes the thin device of a snapshot, and takes it again with the same number.
-func (p *Pool) prepareThin(s, origin LV) (func() error, error) {
-	table, err := p.machine.MapperTable(p.mapped(origin.Name))
+func (p *Pool) prepareThin(s, origin vg.LV) (func() error, error) {
+	table, err := p.machine.MapperTable(p.vg.Mapped(origin.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (p *Pool) prepareThin(s, origin LV) (func() error, error) {
 	if fields := strings.Fields(table.Parameters); table.Target != "thin" || len(fields) < 2 || fields[1] != of || number == "0" || number == of {
 		return nil, volume.Errorf(volume.Internal, "pool %q: LVM has numbers %s and %s in the thin pool for logical volume %q and snapshot %q, and device-mapper has %q for the first", p.name, of, number, origin.Name, s.Name, table.Parameters)
 	}
-	target := p.mapped(p.config.ThinPool) + "-tpool"
+	target := p.vg.Mapped(p.config.ThinPool) + "-tpool"
 	if err := p.machine.MapperMessage(target, "delete "+number); err != nil {
 		return nil, err
 	}
@@ -105,8 +106,8 @@ func (p *Pool) prepareThin(s, origin LV) (func() error, error) {
 
 // prepareCOW takes the snapshot off its volume and has it begin with nothing: a store that begins with zeros is a new one
 // (drivers/md/dm-snap-persistent.c).
-func (p *Pool) prepareCOW(ctx context.Context, s LV) (func() error, error) {
-	name := p.mapped(s.Name)
+func (p *Pool) prepareCOW(ctx context.Context, s vg.LV) (func() error, error) {
+	name := p.vg.Mapped(s.Name)
 	table, err := p.machine.MapperTable(name)
 	if err != nil {
 		return nil, err
@@ -128,14 +129,4 @@ func (p *Pool) prepareCOW(ctx context.Context, s LV) (func() error, error) {
 		return nil, err
 	}
 	return func() error { return p.machine.SetMapperTable(name, table) }, nil
-}
-
-// lockedReport is a report while this process has LVM's lock.
-func (p *Pool) lockedReport(ctx context.Context) (*Report, error) {
-	args := reportArgs(p.config.VolumeGroup)
-	out, err := p.run(ctx, "", p.scanned(), append([]string{args[0], "--nolocking"}, args[1:]...))
-	if err != nil {
-		return nil, p.explain(err, nil, 0)
-	}
-	return parseReport(out)
 }

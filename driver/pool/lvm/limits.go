@@ -3,6 +3,7 @@ package lvm
 import (
 	"fmt"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -12,44 +13,27 @@ import (
 // textOfOne is what the metadata of a group may need for one volume more: most take 1 to 2 KiB, one with the longest tags more.
 const textOfOne = 16 * volume.KiB
 
-func textsFull(g *Report) string {
+func textsFull(g *vg.Report) string {
 	return fmt.Sprintf("volume group %q has %s left for its metadata, which describe each volume: delete some, or add a disk with a larger area (pvcreate --metadatasize) and have the small ones ignored (pvchange --metadataignore y)", g.Name, g.TextFree)
 }
 
-// countFull reports whether a group has as many logical volumes as it may.
-func (g *Report) countFull() bool { return g.MaxLVs > 0 && g.CountLVs >= g.MaxLVs }
-
-func countFullText(g *Report) string {
+func countFullText(g *vg.Report) string {
 	return fmt.Sprintf("volume group %q has %d logical volumes, and may have %d: vgchange --logicalvolume 0 %[1]s lets it have any number", g.Name, g.CountLVs, g.MaxLVs)
 }
 
-// tooSmall says which disk of a group is smaller than what LVM has of it, empty where none is. LVM warns of that and goes on: it gives out
-// extents that are not there, and cannot activate what lies on them.
-func (p *Pool) tooSmall(g *Layout) string {
-	for _, d := range g.Disks {
-		if d.Missing || d.End == 0 {
-			continue
-		}
-		if now, err := p.machine.Device(d.Path); err == nil && now.SizeBytes < d.End {
-			return fmt.Sprintf("volume group %q has disk %s, which has %s (%d bytes), and its physical volume ends at %s (%d bytes): give the disk the size again that it had. What lies behind its end cannot be used; nothing is made or expanded meanwhile", g.Name, d.Path, now.SizeBytes, int64(now.SizeBytes), d.End, int64(d.End))
-		}
-	}
-	return ""
-}
-
 // heldBack says why nothing can be made in a group, whatever is free; empty where that is not so.
-func (p *Pool) heldBack(g *Report) string {
-	if small := p.tooSmall(&g.Layout); small != "" {
+func (p *Pool) heldBack(g *vg.Report) string {
+	if small := p.vg.TooSmall(&g.Layout); small != "" {
 		return small
 	}
-	if g.countFull() {
+	if g.CountFull() {
 		return countFullText(g)
 	}
 	return ""
 }
 
 // moves says what pvmove is at work on, empty where it is not.
-func moves(g *Layout) string {
+func moves(g *vg.Layout) string {
 	move := g.Move()
 	if move == "" {
 		return ""

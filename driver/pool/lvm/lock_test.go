@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -61,10 +62,9 @@ func TestAPoolWaitsForItsLock(t *testing.T) {
 // A command that waited for LVM's lock until it was killed is explained.
 func TestACommandThatIsLockedOut(t *testing.T) {
 	killed := volume.Errorf(volume.Internal, "lvm did not end within 2m0s and was killed")
-	f := &fakeLVM{disks: []string{"/dev/vda"}, change: func(*fakeLVM, []string) error { return killed }}
+	f := &vgtest.LVM{Disks: []string{"/dev/vda"}, Change: func(*vgtest.LVM, []string) error { return killed }}
 	p := fakePool(t, f)
-	p.locks = t.TempDir()
-	path := filepath.Join(p.locks, "V_vg0")
+	path := filepath.Join(f.Locks, "V_vg0")
 	lock, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)

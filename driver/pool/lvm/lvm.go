@@ -6,7 +6,7 @@
 // without our tags is not ours, and is neither listed nor touched. Logical volumes are active only while
 // they are attached, and never activated when the machine starts.
 //
-// What is there is read from the metadata on the disks, without a process (stored.go); LVM itself is asked for what
+// What is there is read from the metadata on the disks, without a process (package vg); LVM itself is asked for what
 // only it and the kernel know, and where a command did not do what it was to do.
 package lvm
 
@@ -15,50 +15,32 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"k8s.io/klog/v2"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
-	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
-	name, node   string
-	config       Config
-	shape        shape
-	machine      *host.Host
-	runner       host.Runner
-	flushDisk    func(path string) error
-	blockDevices func(context.Context) ([]host.BlockDevice, error)
-	diskBlock    func(path string) (volume.Size, error) // size of a logical block
-	onDisk       metadata.Reader
-	lock         *os.File     // nil while only inspected
-	release      func() error // lets the machine forget the pool when it is told to; nil while only inspected
-
-	id atomic.Pointer[string] // of its identity; nil while it has none, or is only inspected
-
-	seen   sync.Mutex
-	disks  []string // of the group, when it was last seen
-	uuid   string   // of the group, when it was first seen
-	extent volume.Size
-	locks  string // the directory that LVM has its locks in; empty until it was asked for
-
-	reports  shared[*Report]
-	reads    shared[*Layout]
-	lastRead translated
-
-	fallbacks atomic.Int64 // how often LVM was asked for what could not be read
+	name, node string
+	config     Config
+	shape      shape
+	machine    *host.Host
+	vg         *vg.Group
+	diskBlock  func(path string) (volume.Size, error) // size of a logical block
+	lock       *os.File                               // nil while only inspected
+	release    func() error                           // lets the machine forget the pool when it is told to; nil while only inspected
+	extent     atomic.Int64                           // size of an extent, when LVM last reported it
 
 	held pool.HeldTimes // how long volumes were suspended for snapshots, at most
 
 	space     space
 	copies    copies
-	numbers   thinNumbers
 	damage    atomic.Pointer[string]    // what the log has said of it
 	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
 }
@@ -92,7 +74,7 @@ func Open(ctx context.Context, name, node string, c Config, machine *host.Host, 
 		return nil, err
 	}
 	g := &r.Layout
-	if err := p.mendCutOff(ctx, g); err != nil {
+	if err := p.vg.Mend(ctx, g); err != nil {
 		return nil, err
 	}
 	if err := p.wake(ctx); err != nil { // Status says so, and what is in it cannot be used
@@ -134,9 +116,12 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 		return nil, volume.Errorf(volume.Invalid, "pool %q: %w", name, err)
 	}
 	p := &Pool{
-		name: name, node: node, config: c, shape: c.shape(), machine: machine, runner: runner, flushDisk: host.FlushDevice,
-		onDisk: metadata.Reader{Open: openDirect}, blockDevices: machine.BlockDevices, diskBlock: host.LogicalBlock,
+		name: name, node: node, config: c, shape: c.shape(), machine: machine, diskBlock: host.LogicalBlock,
 	}
+	p.vg = vg.New(vg.Options{
+		Name: c.VolumeGroup, Pool: name, Devices: c.Devices, Create: c.Create, ThinPool: c.ThinPool, Machine: machine, Runner: runner,
+		Ours: p.ours, Reported: p.reported,
+	})
 	p.space.ended.L = &p.space.Mutex
 	p.copies.of = map[string]*copied{}
 	return p, nil
@@ -161,7 +146,7 @@ func (p *Pool) Close() error {
 }
 
 // checkReport is check, where LVM has said what the metadata do not.
-func (p *Pool) checkReport(r *Report) error {
+func (p *Pool) checkReport(r *vg.Report) error {
 	if r.Exported {
 		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q is exported: vgimport it", p.name, r.Name)
 	}
@@ -169,7 +154,7 @@ func (p *Pool) checkReport(r *Report) error {
 }
 
 // check says whether the group is one that the pool can be in.
-func (p *Pool) check(g *Layout) error {
+func (p *Pool) check(g *vg.Layout) error {
 	wrong := func(kind volume.Kind, format string, args ...any) error {
 		return volume.Errorf(kind, "pool %q: %w", p.name, volume.Errorf(kind, format, args...))
 	}
@@ -183,7 +168,7 @@ func (p *Pool) check(g *Layout) error {
 	switch {
 	case !ok:
 		return wrong(volume.Unavailable, "there is no logical volume %q in volume group %q", p.config.ThinPool, g.Name)
-	case t.Type != ThinPool:
+	case t.Type != vg.TypeThinPool:
 		return wrong(volume.Invalid, "logical volume %q in volume group %q is not a thin pool", p.config.ThinPool, g.Name)
 	case !t.Zeroes:
 		return wrong(volume.Invalid, "thin pool %q in volume group %q does not zero its blocks, so one volume could read what another wrote: lvchange --zero y %[2]s/%[1]s", p.config.ThinPool, g.Name)
@@ -191,12 +176,18 @@ func (p *Pool) check(g *Layout) error {
 	return nil
 }
 
+// reported keeps what LVM reports of the group for when nothing else says it.
+func (p *Pool) reported(r *vg.Report) {
+	p.extent.Store(int64(r.Extent))
+	p.noticeUsage(&r.Layout, r.States[p.config.ThinPool])
+}
+
 // tooFewDisks reports whether no volume can be made for that.
-func (p *Pool) tooFewDisks(g *Layout) bool { return !p.thin() && len(g.Disks) < p.shape.images }
+func (p *Pool) tooFewDisks(g *vg.Layout) bool { return !p.thin() && len(g.Disks) < p.shape.images }
 
 // removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member. What somebody has
 // renamed stays.
-func (p *Pool) removeHalfMade(ctx context.Context, g *Layout) error {
+func (p *Pool) removeHalfMade(ctx context.Context, g *vg.Layout) error {
 	for _, l := range g.LVs {
 		if !p.ours(l) || !p.halfMade(g, l) || p.named(l) != nil {
 			continue

@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // lookOrMake reads the volume group, and makes it and its thin pool where the configuration says so and they
 // are not there yet. What a crash left half made is made whole: disks that were prepared carry a UUID that tells whose
 // they are, and a group has a tag until its thin pool is there, too.
-func (p *Pool) lookOrMake(ctx context.Context) (*Report, error) {
+func (p *Pool) lookOrMake(ctx context.Context) (*vg.Report, error) {
 	g, err := p.lookAndDecide(ctx)
 	if !p.config.Create {
 		return g, err
@@ -27,7 +28,7 @@ func (p *Pool) lookOrMake(ctx context.Context) (*Report, error) {
 		if makeErr := p.makeGroup(ctx); makeErr != nil {
 			return nil, errors.Join(makeErr, err)
 		}
-		g, err = p.look(ctx)
+		g, err = p.vg.Report(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -40,18 +41,18 @@ func (p *Pool) lookOrMake(ctx context.Context) (*Report, error) {
 		}
 	}
 	if half {
-		if err := p.lvmPlain(ctx, Command{Name: "vgchange", Flags: []string{"--deltag", tagMaking}}); err != nil {
+		if err := p.vg.ChangeOutside(ctx, vg.Command{Name: "vgchange", Flags: []string{"--deltag", tagMaking}}); err != nil {
 			return nil, p.explain(err, g, 0)
 		}
 	}
-	return p.look(ctx)
+	return p.vg.Report(ctx)
 }
 
 // makeGroup makes the volume group on disks that are certainly empty, or that this pool has prepared for it. The
 // kind of its error is Invalid where one is neither.
 func (p *Pool) makeGroup(ctx context.Context) error {
 	var empty []string
-	if err := p.checkDevices(ctx); err != nil {
+	if err := p.vg.CheckDevices(ctx); err != nil {
 		return err
 	}
 	for _, device := range p.config.Devices {
@@ -72,16 +73,11 @@ func (p *Pool) makeGroup(ctx context.Context) error {
 		}
 	}
 	for _, device := range empty {
-		args := []string{"pvcreate", "--uuid", p.newDiskUUID(), "--norestorefile", "--metadatasize", groupMetadata, device}
-		if _, err := p.run(ctx, "", p.config.Devices, args); err != nil {
-			return volume.Errorf(volume.KindOf(err), "pool %q: prepare %q for volume group %q: %w", p.name, device, p.config.VolumeGroup, err)
+		if err := p.vg.PrepareDisk(ctx, device, p.newDiskUUID(), groupMetadata); err != nil {
+			return err
 		}
 	}
-	args := append([]string{"vgcreate", "--addtag", tagMaking, p.config.VolumeGroup}, p.config.Devices...)
-	if _, err := p.run(ctx, "", p.config.Devices, args); err != nil {
-		return volume.Errorf(volume.KindOf(err), "pool %q: make volume group %q: %w", p.name, p.config.VolumeGroup, err)
-	}
-	return p.flush(p.config.Devices)
+	return p.vg.Create(ctx, tagMaking)
 }
 
 // groupMetadata has room for the tags of some thousand volumes.
@@ -111,8 +107,8 @@ func (p *Pool) prepared(signature, uuid string) bool {
 
 // makeThinPool makes a thin pool of all of the group. LVM chooses the chunks and the size of the metadata. Of one
 // that a crash left half made, parts may be there as logical volumes of their own.
-func (p *Pool) makeThinPool(ctx context.Context, g *Layout) error {
-	if l, there := g.Find(p.config.ThinPool); there && l.Type == ThinPool {
+func (p *Pool) makeThinPool(ctx context.Context, g *vg.Layout) error {
+	if l, there := g.Find(p.config.ThinPool); there && l.Type == vg.TypeThinPool {
 		return nil
 	}
 	for _, l := range g.LVs {
@@ -123,9 +119,9 @@ func (p *Pool) makeThinPool(ctx context.Context, g *Layout) error {
 		if !part || len(l.Tags) > 0 {
 			return volume.Errorf(volume.Invalid, "logical volume %q is in the group, which was not made whole yet: remove it, or make the thin pool yourself", l.Name)
 		}
-		if err := p.lvmPlain(ctx, Remove(Select{Names: []string{l.Name}, Group: tagMaking})); err != nil {
+		if err := p.vg.ChangeOutside(ctx, vg.Remove(vg.Select{Names: []string{l.Name}, Group: tagMaking})); err != nil {
 			return err
 		}
 	}
-	return p.lvmPlain(ctx, Command{Name: "lvcreate", Flags: []string{"--yes", "--type", "thin-pool", "--zero", "y", "--extents", "100%FREE", "--name", p.config.ThinPool}})
+	return p.vg.ChangeOutside(ctx, vg.Command{Name: "lvcreate", Flags: []string{"--yes", "--type", "thin-pool", "--zero", "y", "--extents", "100%FREE", "--name", p.config.ThinPool}})
 }

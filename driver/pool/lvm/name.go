@@ -1,9 +1,8 @@
 package lvm
 
 import (
-	"strings"
-
 	"github.com/loam-storage/loam/driver/pool"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -29,7 +28,7 @@ const (
 // true one is in a tag. With our prefix no name begins with one of those that may not be at the beginning. "+" is in no name of a volume, so the two never meet.
 func (p *Pool) lvName(what, name string) string {
 	full := pool.LVName(p.name, what, name)
-	if !isReserved(name) && len(mappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
+	if !vg.IsReserved(name) && len(vg.MappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
 		return full
 	}
 	return pool.HashedLVName(p.name, what, name)
@@ -38,14 +37,8 @@ func (p *Pool) lvName(what, name string) string {
 // checkLength says whether every name that the pool may need fits device-mapper. The kind of its error
 // is Invalid.
 func checkLength(group, name string) error {
-	if n := len(mappedName(group, pool.HashedLVName(name, forVolume, ""))) + suffixBytes; n > maxMappedBytes {
+	if n := len(vg.MappedName(group, pool.HashedLVName(name, forVolume, ""))) + suffixBytes; n > maxMappedBytes {
 		return volume.Errorf(volume.Invalid, "the names of volume group %q and pool %q are together %d bytes too long for device-mapper: use a shorter one", group, name, n-maxMappedBytes)
 	}
 	return nil
-}
-
-// mappedName returns the name that LVM gives the device of a logical volume: hyphens in names are
-// doubled, and a single one is between them.
-func mappedName(group, lv string) string {
-	return strings.ReplaceAll(group, "-", "--") + "-" + strings.ReplaceAll(lv, "-", "--")
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -14,7 +15,7 @@ func testPool(t *testing.T, c Config) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.extent = volume.MiB
+	p.extent.Store(int64(volume.MiB))
 	return p
 }
 
@@ -33,10 +34,10 @@ func TestNamesAreLegalAndApart(t *testing.T) {
 				t.Errorf("%s of %q and %q have the name %q", what, name, other, lv)
 			}
 			seen[lv] = name
-			if !legalName.MatchString(lv) || len(mappedName("vg-0", lv))+suffixBytes > maxMappedBytes {
+			if !legalName.MatchString(lv) || len(vg.MappedName("vg-0", lv))+suffixBytes > maxMappedBytes {
 				t.Errorf("%q became %q, which LVM refuses", name, lv)
 			}
-			for _, part := range reservedInNames {
+			for _, part := range vg.Reserved {
 				if strings.Contains(lv, part) {
 					t.Errorf("%q became %q, which contains %s", name, lv, part)
 				}
@@ -46,7 +47,7 @@ func TestNamesAreLegalAndApart(t *testing.T) {
 	if got := p.lvName(forVolume, "pvc-1"); got != "loam.fast.v.pvc-1" {
 		t.Errorf("an ordinary name became %q", got)
 	}
-	if got := mappedName("vg-0", "loam.a-b.v.c"); got != "vg--0-loam.a--b.v.c" {
+	if got := vg.MappedName("vg-0", "loam.a-b.v.c"); got != "vg--0-loam.a--b.v.c" {
 		t.Errorf("the device is called %q", got)
 	}
 	if err := checkLength(strings.Repeat("-", 60), "fast"); !volume.Is(err, volume.Invalid) {
@@ -64,7 +65,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		name := volume.NameFor(text)
 		lv := p.lvName(forVolume, name)
-		if !legalName.MatchString(lv) || len(mappedName("vg0", lv))+suffixBytes > maxMappedBytes {
+		if !legalName.MatchString(lv) || len(vg.MappedName("vg0", lv))+suffixBytes > maxMappedBytes {
 			t.Fatalf("%q became %q", name, lv)
 		}
 	})

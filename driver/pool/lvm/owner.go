@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -16,13 +17,13 @@ import (
 var identities = []struct{ tag, letters string }{{tagVolume, forVolume}, {tagSnapshot, forSnapshot + forMember}, {tagSpare, forSpare}}
 
 // identity returns the tag that says which volume or snapshot of ours it is; empty where it is not ours.
-func (p *Pool) identity(l LV) string {
+func (p *Pool) identity(l vg.LV) string {
 	tag, _ := p.identified(l)
 	return tag
 }
 
 // identified returns that tag, and the names that the logical volume may have.
-func (p *Pool) identified(l LV) (tag string, names []string) {
+func (p *Pool) identified(l vg.LV) (tag string, names []string) {
 	if l.IsPart() {
 		return "", nil
 	}
@@ -44,10 +45,10 @@ func (p *Pool) identified(l LV) (tag string, names []string) {
 }
 
 // ours reports whether a logical volume belongs to this pool, whole or not.
-func (p *Pool) ours(l LV) bool { return p.identity(l) != "" }
+func (p *Pool) ours(l vg.LV) bool { return p.identity(l) != "" }
 
 // named says whether a logical volume of ours has the name that loam gave it. The kind of its error is InUse.
-func (p *Pool) named(l LV) error {
+func (p *Pool) named(l vg.LV) error {
 	tag, names := p.identified(l)
 	if tag == "" || slices.Contains(names, l.Name) {
 		return nil
@@ -68,26 +69,26 @@ func thing(tag string) string {
 // owned returns the logical volume that carries the tag, and whether there is one; names are those that it may have. The
 // kind of its error is InUse where it has another name, or a second one carries the tag, or where there is one of
 // these names with tags of ours, of which none says whose it is.
-func (p *Pool) owned(g *Layout, identity string, names ...string) (found LV, ok bool, err error) {
+func (p *Pool) owned(g *vg.Layout, identity string, names ...string) (found vg.LV, ok bool, err error) {
 	for _, l := range g.LVs {
 		switch {
 		case l.IsPart():
 		case l.Has(identity) && ok:
-			return LV{}, false, volume.Errorf(volume.InUse, "pool %q: logical volumes %q and %q both carry the tag of %s, and nobody knows which it is: take it off the other: lvchange --deltag %s %s/NAME", p.name, found.Name, l.Name, thing(identity), identity, g.Name)
+			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: logical volumes %q and %q both carry the tag of %s, and nobody knows which it is: take it off the other: lvchange --deltag %s %s/NAME", p.name, found.Name, l.Name, thing(identity), identity, g.Name)
 		case l.Has(identity):
 			found, ok = l, true
 		case slices.Contains(names, l.Name) && p.anonymous(l):
-			return LV{}, false, volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, identity))
+			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, identity))
 		}
 	}
 	if !ok || slices.Contains(names, found.Name) {
 		return found, ok, nil
 	}
-	return LV{}, false, p.named(found)
+	return vg.LV{}, false, p.named(found)
 }
 
 // anonymous reports whether a logical volume has tags of loam and none that says whose it is, ours or another's.
-func (p *Pool) anonymous(l LV) bool {
+func (p *Pool) anonymous(l vg.LV) bool {
 	if !slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagPrefix) }) {
 		return false
 	}
@@ -101,16 +102,16 @@ func (p *Pool) anonymous(l LV) bool {
 }
 
 // anonymousText says what is wrong with an anonymous logical volume, and what to do where it is what the tag names.
-func (p *Pool) anonymousText(l LV, identity string) string {
+func (p *Pool) anonymousText(l vg.LV, identity string) string {
 	return fmt.Sprintf("logical volume %q has tags of loam, and none that says whose it is; where it is %s: lvchange --addtag %s %s/%[1]s", l.Name, thing(identity), identity, p.config.VolumeGroup)
 }
 
 // volumeIn finds the logical volume of a volume, whole or not, as owned does.
-func (p *Pool) volumeIn(g *Layout, id volume.ID) (LV, bool, error) {
+func (p *Pool) volumeIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
 	return p.owned(g, tagVolume+id.String(), p.lvName(forVolume, id.Name))
 }
 
 // snapshotIn finds the logical volume of a snapshot, alone or in a group, whole or not, as owned does.
-func (p *Pool) snapshotIn(g *Layout, id volume.ID) (LV, bool, error) {
+func (p *Pool) snapshotIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
 	return p.owned(g, tagSnapshot+id.String(), p.lvName(forSnapshot, id.Name), p.lvName(forMember, id.Name))
 }

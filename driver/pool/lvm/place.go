@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -22,7 +23,7 @@ func (at placement) apply(spec volume.Spec) volume.Spec {
 // place decides where an empty volume of the size comes to lie: on disks that are alike, so that its device has from the beginning the
 // logical blocks that are recorded. Of several sizes it takes the largest that there is room for, for such a volume can
 // grow onto all disks, and small blocks are left to the copies that need them. Full where no disks that are alike have room.
-func (p *Pool) place(g *Layout, spec volume.Spec, size volume.Size) (placement, error) {
+func (p *Pool) place(g *vg.Layout, spec volume.Spec, size volume.Size) (placement, error) {
 	if spec.BlockBytes != 0 {
 		return p.placeWithin(g, spec, 0, size)
 	}
@@ -51,14 +52,14 @@ func (p *Pool) place(g *Layout, spec volume.Spec, size volume.Size) (placement, 
 
 // placeWithin decides where a volume may lie whose blocks are given, by the spec or by what it is a copy of: on disks with no
 // larger ones. The kind of its error is Full where those have no room, and InUse where a thin pool cannot have them.
-func (p *Pool) placeWithin(g *Layout, spec volume.Spec, source, size volume.Size) (placement, error) {
+func (p *Pool) placeWithin(g *vg.Layout, spec volume.Spec, source, size volume.Size) (placement, error) {
 	own := source
 	if p.thin() {
 		blocks, err := p.blocksOf(g)
 		if err != nil {
 			return placement{}, err
 		}
-		own = p.shown(g, LV{Name: p.config.ThinPool}, blocks)
+		own = p.shown(g, vg.LV{Name: p.config.ThinPool}, blocks)
 	}
 	block, err := spec.PickBlockBytes(source, own)
 	if err != nil {
@@ -75,7 +76,7 @@ func (p *Pool) placeWithin(g *Layout, spec volume.Spec, source, size volume.Size
 }
 
 // placeCopy is placeWithin for a copy of that logical volume.
-func (p *Pool) placeCopy(g *Layout, spec volume.Spec, source LV, size volume.Size) (placement, error) {
+func (p *Pool) placeCopy(g *vg.Layout, spec volume.Spec, source vg.LV, size volume.Size) (placement, error) {
 	block, err := p.blockOf(g, source)
 	if err != nil {
 		return placement{}, err
@@ -85,7 +86,7 @@ func (p *Pool) placeCopy(g *Layout, spec volume.Spec, source LV, size volume.Siz
 
 // fitting returns the disks whose logical blocks are no larger than the given ones, none where that is all of them. The kind of
 // its error is Full where they have no room for what is asked, in extents of each image.
-func (p *Pool) fitting(g *Layout, block volume.Size, cost int64) ([]string, error) {
+func (p *Pool) fitting(g *vg.Layout, block volume.Size, cost int64) ([]string, error) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (p *Pool) growsOn(ctx context.Context, block volume.Size, cost int64) ([]st
 	if p.thin() {
 		return nil, nil
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,13 +117,13 @@ func (p *Pool) growsOn(ctx context.Context, block volume.Size, cost int64) ([]st
 
 // extendsOn returns the disks that a part of the thin pool may be extended on, none where that is any, and their free extents. The blocks of
 // its volumes are those of its data; metadata may be anywhere.
-func (p *Pool) extendsOn(g *Layout, what string) (on []string, free int64, err error) {
+func (p *Pool) extendsOn(g *vg.Layout, what string) (on []string, free int64, err error) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return nil, 0, err
 	}
 	all := sizes(blocks)
-	has := p.shown(g, LV{Name: p.config.ThinPool}, blocks)
+	has := p.shown(g, vg.LV{Name: p.config.ThinPool}, blocks)
 	if what != "data" || has == 0 || all[len(all)-1] <= has {
 		return nil, g.Free(), nil
 	}
@@ -134,7 +135,7 @@ func (p *Pool) extendsOn(g *Layout, what string) (on []string, free int64, err e
 }
 
 // upTo returns the paths of disks that may be used, with blocks no larger than the given ones.
-func (p *Pool) upTo(g *Layout, blocks map[string]volume.Size, block volume.Size) (on []string) {
+func (p *Pool) upTo(g *vg.Layout, blocks map[string]volume.Size, block volume.Size) (on []string) {
 	for _, d := range g.Disks {
 		if has, ok := blocks[d.Path]; ok && has <= block && d.Allocatable && !d.Missing {
 			on = append(on, d.Path)
@@ -145,7 +146,7 @@ func (p *Pool) upTo(g *Layout, blocks map[string]volume.Size, block volume.Size)
 
 // alike returns the disks on which a volume certainly shows blocks of that size: those that have it and, where disks with smaller
 // ones are too few for a volume without one of these, all up to it.
-func (p *Pool) alike(g *Layout, blocks map[string]volume.Size, block volume.Size) []string {
+func (p *Pool) alike(g *vg.Layout, blocks map[string]volume.Size, block volume.Size) []string {
 	smaller := p.upTo(g, blocks, block-1)
 	all := p.upTo(g, blocks, block)
 	if len(smaller) < p.shape.images {
@@ -155,7 +156,7 @@ func (p *Pool) alike(g *Layout, blocks map[string]volume.Size, block volume.Size
 }
 
 // freeOn returns the free extents of those disks.
-func freeOn(g *Layout, on []string) (free []int64) {
+func freeOn(g *vg.Layout, on []string) (free []int64) {
 	for _, d := range g.Disks {
 		if slices.Contains(on, d.Path) {
 			free = append(free, d.Free)

@@ -5,18 +5,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Two disks with small blocks and 10 extents each, and two with large ones and 40.
-func mixedPool(t *testing.T, c Config) (*Pool, *Layout) {
+func mixedPool(t *testing.T, c Config) (*Pool, *vg.Layout) {
 	t.Helper()
-	p := fakePool(t, &fakeLVM{disks: []string{"/dev/vda"}})
+	p := fakePool(t, &vgtest.LVM{Disks: []string{"/dev/vda"}})
 	c.VolumeGroup = "vg0"
 	p.config, p.shape = c, c.shape()
-	g := &Layout{Name: "vg0", Extent: volume.MiB}
+	g := &vg.Layout{Name: "vg0", Extent: volume.MiB}
 	for _, name := range []string{"/dev/s1", "/dev/s2", "/dev/l1", "/dev/l2"} {
-		d := Disk{Path: name, Allocatable: true, Extents: 40, Free: 40}
+		d := vg.Disk{Path: name, Allocatable: true, Extents: 40, Free: 40}
 		if strings.HasPrefix(name, "/dev/s") {
 			d.Free = 10
 		}
@@ -62,14 +64,14 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 		}
 	}
 	p, g := mixedPool(t, Config{})
-	if r, err := p.room(g, State{}); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
+	if r, err := p.room(g, vg.State{}); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
 		t.Errorf("the room is %+v, %v", r, err)
 	}
 	p.diskBlock = func(string) (volume.Size, error) { return 4096, nil }
 	if at, err := p.place(g, volume.Spec{}, 90*volume.MiB); err != nil || at.block != 4096 || at.on != nil {
 		t.Errorf("where all are alike: %+v, %v", at, err)
 	}
-	if r, err := p.room(g, State{}); err != nil || r.largest != 100 || r.note != "" {
+	if r, err := p.room(g, vg.State{}); err != nil || r.largest != 100 || r.note != "" {
 		t.Errorf("the room where all are alike is %+v, %v", r, err)
 	}
 	if on, err := p.fitting(g, 512, 1); !volume.Is(err, volume.Full) {
@@ -80,28 +82,28 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 // The blocks of a volume are those of all disks that it has bytes on, through hidden parts too.
 func TestBlocksAreTheLargestOfTheDisks(t *testing.T) {
 	p, g := mixedPool(t, Config{})
-	of := func(name string, on ...Range) LV {
-		l := LV{Name: name, Hidden: isReserved(name)}
+	of := func(name string, on ...vg.Range) vg.LV {
+		l := vg.LV{Name: name, Hidden: vg.IsReserved(name)}
 		for _, r := range on {
-			l.Segments = append(l.Segments, Segment{Ranges: []Range{r}})
+			l.Segments = append(l.Segments, vg.Segment{Ranges: []vg.Range{r}})
 		}
 		return l
 	}
-	g.LVs = []LV{
-		of("a", Range{"/dev/s1", 0, 9}), of("b", Range{"/dev/s1", 10, 12}, Range{"/dev/l1", 0, 1}),
-		of("r_rimage_0", Range{"/dev/s1", 13, 14}), of("r_rimage_1", Range{"/dev/l1", 3, 3}), of("r"),
-		of("tp_tdata", Range{"/dev/s2", 0, 1}), of("tp_tmeta", Range{"/dev/l1", 4, 4}), of("tp_x_tdata", Range{"/dev/l2", 4, 4}),
+	g.LVs = []vg.LV{
+		of("a", vg.Range{Disk: "/dev/s1", First: 0, Last: 9}), of("b", vg.Range{Disk: "/dev/s1", First: 10, Last: 12}, vg.Range{Disk: "/dev/l1", First: 0, Last: 1}),
+		of("r_rimage_0", vg.Range{Disk: "/dev/s1", First: 13, Last: 14}), of("r_rimage_1", vg.Range{Disk: "/dev/l1", First: 3, Last: 3}), of("r"),
+		of("tp_tdata", vg.Range{Disk: "/dev/s2", First: 0, Last: 1}), of("tp_tmeta", vg.Range{Disk: "/dev/l1", First: 4, Last: 4}), of("tp_x_tdata", vg.Range{Disk: "/dev/l2", First: 4, Last: 4}),
 	}
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]volume.Size{"a": 512, "b": 4096, "r": 4096, "tp": 512, "nothing": 0} {
-		if got := p.shown(g, LV{Name: name}, blocks); got != want {
+		if got := p.shown(g, vg.LV{Name: name}, blocks); got != want {
 			t.Errorf("%s has blocks of %d, want %d", name, got, want)
 		}
 	}
-	if got := p.shown(g, LV{Name: "t", Pool: "tp"}, blocks); got != 512 {
+	if got := p.shown(g, vg.LV{Name: "t", Pool: "tp"}, blocks); got != 512 {
 		t.Errorf("a thin volume has blocks of %d", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -19,7 +20,7 @@ import (
 
 // readyTo returns up to where a logical volume is its user's or wiped, or will be when it is attached next; ok is false where
 // no tag says so. The kind of its error is Internal.
-func readyTo(l LV) (bytes volume.Size, ok bool, err error) {
+func readyTo(l vg.LV) (bytes volume.Size, ok bool, err error) {
 	text, ok := tagged(l.Tags, tagReadyTo)
 	if !ok {
 		return 0, false, nil
@@ -38,7 +39,7 @@ func (p *Pool) wipes() bool { return !p.thin() && p.config.Wipe != WipeNone }
 
 // grownByOthers says whether a logical volume, of a volume or a snapshot, is larger than loam has made it. The kind of its
 // error is InUse.
-func (p *Pool) grownByOthers(id volume.ID, l LV) error {
+func (p *Pool) grownByOthers(id volume.ID, l vg.LV) error {
 	if !p.wipes() {
 		return nil
 	}
@@ -55,13 +56,13 @@ func (p *Pool) grownByOthers(id volume.ID, l LV) error {
 }
 
 // settleReadyTo takes back what an expansion that was cut off has noted and not done.
-func (p *Pool) settleReadyTo(ctx context.Context, l LV) error {
+func (p *Pool) settleReadyTo(ctx context.Context, l vg.LV) error {
 	to, ok, err := readyTo(l)
 	if err != nil || !ok || to <= l.Size || !p.wipes() || !l.Has(tagReady) {
 		return err
 	}
-	change := Tag(Only(l.Name, p.identity(l), tagReady, readyToTag(to)), []string{readyToTag(l.Size)}, []string{readyToTag(to)})
-	if err := p.lvm(ctx, change); err != nil {
+	change := vg.Tag(vg.Only(l.Name, p.identity(l), tagReady, readyToTag(to)), []string{readyToTag(l.Size)}, []string{readyToTag(to)})
+	if err := p.vg.Change(ctx, change); err != nil {
 		return p.why(ctx, err, 0)
 	}
 	return nil
@@ -73,7 +74,7 @@ const namesPerCommand = 64
 // noteSizes gives those that are ready and do not say up to where the tag that does, with one command for all of one size:
 // they are of an earlier version, and are trusted as they are when a pool is opened first. What an expansion has noted and
 // was cut off before it did it is taken back.
-func (p *Pool) noteSizes(ctx context.Context, g *Layout) error {
+func (p *Pool) noteSizes(ctx context.Context, g *vg.Layout) error {
 	if !p.wipes() {
 		return nil
 	}
@@ -94,8 +95,8 @@ func (p *Pool) noteSizes(ctx context.Context, g *Layout) error {
 	}
 	for size, all := range bySize {
 		for names := range slices.Chunk(all, namesPerCommand) {
-			change := Tag(Select{Names: names, Tags: []string{tagReady}}, []string{readyToTag(size)}, nil)
-			if err := p.lvm(ctx, change); err != nil {
+			change := vg.Tag(vg.Select{Names: names, Tags: []string{tagReady}}, []string{readyToTag(size)}, nil)
+			if err := p.vg.Change(ctx, change); err != nil {
 				return p.why(ctx, err, 0)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -23,7 +24,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 		return p.createGroup(ctx, spec)
 	}
 	name := p.lvName(forSnapshot, spec.ID.Name)
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +52,10 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 
 // taken says what is there after a command failed that was to take a snapshot.
 func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, failed error) ([]volume.Snapshot, error) {
-	if !isExit(failed) && !volume.Is(failed, volume.Full) {
+	if !vg.IsExit(failed) && !volume.Is(failed, volume.Full) {
 		return nil, failed
 	}
-	r, err := p.look(ctx)
+	r, err := p.vg.Report(ctx)
 	if err != nil {
 		return nil, unread(failed, err)
 	}
@@ -75,7 +76,7 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 
 // existing returns the snapshots that spec's name stands for now, none if it is free. The kind of its
 // error is Exists where they are not what spec asks for.
-func (p *Pool) existing(g *Layout, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
+func (p *Pool) existing(g *vg.Layout, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
 	var found []volume.Snapshot
 	for _, l := range p.listed(g, tagSnapshot, "", 0) {
 		s, err := p.snapshotOfList(l)
@@ -92,31 +93,31 @@ func (p *Pool) existing(g *Layout, spec volume.SnapshotSpec) ([]volume.Snapshot,
 	if len(found) == 0 {
 		return nil, nil
 	}
-	return spec.InOrder(found), errors.Join(volume.FitsSpec(found, spec), p.flush(p.scanned()))
+	return spec.InOrder(found), errors.Join(volume.FitsSpec(found, spec), p.vg.Flush())
 }
 
 // origin finds the volume that a snapshot or copy is to be taken of. The kind of its error is InUse where what is
 // written through another device of its bytes would be missing.
-func (p *Pool) origin(g *Layout, id volume.ID) (LV, error) {
+func (p *Pool) origin(g *vg.Layout, id volume.ID) (vg.LV, error) {
 	l, ok, err := p.volumeIn(g, id)
 	if err != nil {
-		return LV{}, err
+		return vg.LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return LV{}, p.missing(id)
+		return vg.LV{}, p.missing(id)
 	}
 	v, err := p.volume(l)
 	if err == nil {
 		err = v.Usable()
 	}
 	if err != nil {
-		return LV{}, err
+		return vg.LV{}, err
 	}
 	return l, p.grownByOthers(id, l)
 }
 
 // readySnapshot returns the tags of a snapshot that holds what is its volume's.
-func (p *Pool) readySnapshot(origin LV, tags ...string) []string {
+func (p *Pool) readySnapshot(origin vg.LV, tags ...string) []string {
 	if p.wipes() {
 		tags = append(tags, readyToTag(origin.Size))
 	}
@@ -124,20 +125,20 @@ func (p *Pool) readySnapshot(origin LV, tags ...string) []string {
 }
 
 // snapshotOf describes a snapshot that is to be taken.
-func (p *Pool) snapshotOf(g *Layout, id volume.ID, origin LV, name string, at time.Time, tags ...string) (LV, error) {
+func (p *Pool) snapshotOf(g *vg.Layout, id volume.ID, origin vg.LV, name string, at time.Time, tags ...string) (vg.LV, error) {
 	of, err := readRecord(origin.Tags)
 	if err != nil {
-		return LV{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
+		return vg.LV{}, volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
 	if of.BlockBytes, err = p.blockOf(g, origin); err != nil { // the snapshot may outlive where the volume lies now
-		return LV{}, err
+		return vg.LV{}, err
 	}
 	record, err := recordTags(volume.SnapshotRecord(volume.Volume{ID: id, FSType: of.FSType, BlockBytes: of.BlockBytes, Mark: markOf(origin)}, at))
-	return LV{Name: name, Size: origin.Size, Origin: origin.Name, Tags: slices.Concat(tags, record)}, err
+	return vg.LV{Name: name, Size: origin.Size, Origin: origin.Name, Tags: slices.Concat(tags, record)}, err
 }
 
 // snapshot makes a snapshot of its logical volume.
-func (p *Pool) snapshot(l LV) (volume.Snapshot, error) {
+func (p *Pool) snapshot(l vg.LV) (volume.Snapshot, error) {
 	text, _ := tagged(l.Tags, tagSnapshot)
 	id, err := volume.ParseID(text)
 	if err != nil {
@@ -166,7 +167,7 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 	if !p.owns(id) {
 		return volume.Snapshot{}, p.missing(id)
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
@@ -180,20 +181,20 @@ func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, 
 	return p.snapshot(l)
 }
 
-func (p *Pool) findSnapshot(g *Layout, id volume.ID) (LV, error) {
+func (p *Pool) findSnapshot(g *vg.Layout, id volume.ID) (vg.LV, error) {
 	l, ok, err := p.snapshotIn(g, id)
 	if err != nil {
-		return LV{}, err
+		return vg.LV{}, err
 	}
 	if !ok || p.halfMade(g, l) {
-		return LV{}, p.missing(id)
+		return vg.LV{}, p.missing(id)
 	}
 	return l, nil
 }
 
 // ListSnapshots reads the tags of all logical volumes.
 func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]volume.Snapshot, error) {
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +214,7 @@ func (p *Pool) DeleteSnapshot(ctx context.Context, id volume.ID) error {
 	if !p.owns(id) {
 		return nil
 	}
-	g, err := p.stored(ctx)
+	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
 	}

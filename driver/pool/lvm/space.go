@@ -16,7 +16,9 @@ type space struct {
 // take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
 // it is not free. A pool of thick volumes without a reserve leaves that to LVM.
 func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
-	p.revive(ctx)
+	if p.thin() {
+		p.vg.Thin().Revive(ctx)
+	}
 	if err := p.wake(ctx); err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 	}
 	for {
 		making := s.making
-		g, err := p.stored(ctx)
+		g, err := p.vg.Layout(ctx)
 		if err != nil {
 			return err
 		}

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // Tags of a logical volume. They are all that is kept of a volume or snapshot beside its bytes.
 const (
-	tagPrefix     = volume.DriverName + "/"
+	tagPrefix     = vg.TagPrefix
 	tagVolume     = tagPrefix + "volume="   // the ID, on a volume
 	tagSnapshot   = tagPrefix + "snapshot=" // the ID, on a snapshot
 	tagSpare      = tagPrefix + "spare="    // the ID of the volume that the blocks are wiped for

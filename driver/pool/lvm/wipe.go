@@ -6,12 +6,13 @@ import (
 	"strconv"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
 // prepare wipes the part of a volume that its user has never been able to read, and leaves it active and ready. LVM itself
 // has to see the tags that allow it. The tag that says it is done comes last: when that is cut off, all is wiped again.
-func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
+func (p *Pool) prepare(ctx context.Context, id volume.ID, l vg.LV) error {
 	identity := tagVolume + id.String()
 	if err := p.writable(id, l); err != nil {
 		return err
@@ -20,7 +21,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 	if err != nil {
 		return volume.Errorf(volume.Internal, "volume %q: %w", id, err)
 	}
-	device, err := p.activateUnready(ctx, l, Only(l.Name, identity, wipedTag(from)))
+	device, err := p.activateUnready(ctx, l, vg.Only(l.Name, identity, wipedTag(from)))
 	if err != nil {
 		return volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
@@ -34,7 +35,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 	if p.wipes() {
 		done = append(done, readyToTag(l.Size))
 	}
-	if err := p.lvm(ctx, Tag(Only(l.Name, identity, wipedTag(from)), done, to)); err != nil {
+	if err := p.vg.Change(ctx, vg.Tag(vg.Only(l.Name, identity, wipedTag(from)), done, to)); err != nil {
 		return errors.Join(p.why(ctx, err, 0), p.deactivate(ctx, l.Name, identity))
 	}
 	return nil
@@ -42,27 +43,27 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l LV) error {
 
 // activateUnready activates a logical volume that is not ready, and returns its device. The command selects it by what
 // it is wiped for, so that its device appears only where LVM sees that, too; where it is there already, LVM is asked.
-func (p *Pool) activateUnready(ctx context.Context, l LV, only Select) (string, error) {
+func (p *Pool) activateUnready(ctx context.Context, l vg.LV, only vg.Select) (string, error) {
 	only.Not = tagReady
-	d, active, err := p.device(l.Name)
+	d, active, err := p.vg.Device(l.Name)
 	if err != nil {
 		return "", err
 	}
 	if active { // left so by a crash
-		return d.Device, p.confirm(ctx, l.Name, only)
+		return d.Device, p.why(ctx, p.vg.Confirm(ctx, l.Name, only), 0)
 	}
-	if err := p.lvm(ctx, Activate(only, false)); err != nil {
+	if err := p.vg.Change(ctx, vg.Activate(only, false)); err != nil {
 		return "", p.why(ctx, err, 0)
 	}
-	d, active, err = p.device(l.Name)
+	d, active, err = p.vg.Device(l.Name)
 	if err == nil && !active {
-		err = p.unconfirmed(l.Name)
+		err = p.vg.Unconfirmed(l.Name)
 	}
 	return d.Device, err
 }
 
 // makeReady wipes what of a detached volume its user has not had yet, for it is to be copied.
-func (p *Pool) makeReady(ctx context.Context, id volume.ID, l LV) error {
+func (p *Pool) makeReady(ctx context.Context, id volume.ID, l vg.LV) error {
 	if l.Has(tagReady) {
 		return nil
 	}
@@ -103,7 +104,7 @@ func wipedTag(bytes volume.Size) string { return tagWiped + byteText(bytes) }
 
 // wipedOf returns up to where a logical volume that is not ready holds its user's bytes or zeros. A lost
 // tag is an error, and never a reason to wipe what may be data.
-func wipedOf(l LV) (volume.Size, error) {
+func wipedOf(l vg.LV) (volume.Size, error) {
 	text, _ := tagged(l.Tags, tagWiped)
 	bytes, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || bytes < 0 || volume.Size(bytes) > l.Size {

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -99,7 +100,7 @@ func TestFilesOfLoopPools(t *testing.T) {
 
 func TestNamesOfMappedDevicesComeApart(t *testing.T) {
 	for _, c := range [][2]string{{"vg0", "loam.fast.v.a"}, {"vg-1", "loam.f-a-st.v.a-"}, {"a-b-c", "x-y"}} {
-		if group, lv := pool.SplitMapped(mappedName(c[0], c[1])); group != c[0] || lv != c[1] {
+		if group, lv := pool.SplitMapped(MappedName(c[0], c[1])); group != c[0] || lv != c[1] {
 			t.Errorf("%q became %q and %q", c, group, lv)
 		}
 	}
@@ -131,19 +132,18 @@ func TestManyDevicesAreGivenToLVM(t *testing.T) {
 
 // A disk that does not answer holds nobody, and hides nothing.
 func TestADiskThatHangsHidesNoOther(t *testing.T) {
-	f := &fakeLVM{disks: []string{"/dev/vda"}}
-	p := fakePool(t, f)
+	v := fakeGroup(t, &vgtest.LVM{Disks: []string{"/dev/vda"}}, Options{})
 	hangs := make(chan struct{})
 	defer close(hangs)
-	p.onDisk.Open = func(string) (metadata.Disk, error) { <-hangs; return nil, errors.New("it is gone") }
-	p.blockDevices = func(context.Context) ([]host.BlockDevice, error) {
+	v.Disks.Open = func(string) (metadata.Disk, error) { <-hangs; return nil, errors.New("it is gone") }
+	v.Disks.All = func(context.Context) ([]host.BlockDevice, error) {
 		below := host.DeviceNumber{Major: 254}
 		return []host.BlockDevice{
 			{Name: "vda", Path: "/dev/vda", Number: below, SizeBytes: volume.GiB},
 			{Name: "dm-0", Path: "/dev/dm-0", Number: host.DeviceNumber{Major: 253}, SizeBytes: volume.GiB, MapperName: "other-root", MapperUUID: "LVM-" + groupUUID + lvUUID, Below: []host.DeviceNumber{below}},
 		}, nil
 	}
-	c, err := p.candidates(t.Context())
+	c, err := v.candidates(t.Context())
 	if err != nil || !slices.Equal(c.paths, []string{"/dev/vda", "/dev/dm-0"}) || len(c.left) != 0 {
 		t.Errorf("the candidates are %+v, %v", c, err)
 	}

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"context"
@@ -20,16 +20,16 @@ type found struct {
 // findGroup looks for the disks of the group on all devices that it may be on. Names and UUIDs can be written by whoever can write to a
 // device, so more than one group of the name, or more than one device with a UUID, is an error that names them. The
 // kind of its error is Unavailable where the group is not there, or while it is not clear which it is.
-func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
-	c, err := p.candidates(ctx)
+func (v *Group) findGroup(ctx context.Context) ([]string, error) {
+	c, err := v.candidates(ctx)
 	if err != nil {
 		return nil, err
 	}
 	wrong := func(kind volume.Kind, format string, args ...any) error {
-		return volume.Errorf(kind, "pool %q: volume group %q %s", p.name, p.config.VolumeGroup, fmt.Sprintf(format, args...))
+		return volume.Errorf(kind, "pool %q: volume group %q %s", v.pool, v.name, fmt.Sprintf(format, args...))
 	}
 	unseen := func(format string, args ...any) ([]string, error) {
-		if where := p.whereabouts(ctx, c); where != "" {
+		if where := v.whereabouts(ctx, c); where != "" {
 			return nil, wrong(volume.Unavailable, "%s", where)
 		}
 		return nil, wrong(volume.Unavailable, format, args...)
@@ -37,15 +37,15 @@ func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
 	if len(c.paths) == 0 {
 		return unseen("cannot be looked for: there is no device that it could be on%s", c.leftOut())
 	}
-	out, err := p.run(ctx, "", c.paths, pvsArgs(p.config.VolumeGroup))
+	out, err := v.run(ctx, "", c.paths, pvsArgs(v.name))
 	if err != nil {
-		return nil, p.explain(err, nil, 0)
+		return nil, v.unreadable(err)
 	}
 	all, err := parsePVs(out)
 	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "pool %q: %w", p.name, err)
+		return nil, volume.Errorf(volume.Internal, "pool %q: %w", v.pool, err)
 	}
-	known := p.groupID()
+	known := v.groupID()
 	groups := map[string][]found{}
 	for _, f := range all {
 		if strings.HasPrefix(f.path, "/") { // else it is missing
@@ -62,15 +62,15 @@ func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
 	case known != "":
 		id = known
 	case len(groups) > 1:
-		return nil, wrong(p.unclear(), "is there %d times: %s; who can write to one of these devices may have made it look so. Name the disks that are meant (devices in the configuration), or vgrename the other by its UUID", len(groups), namesOf(groups))
+		return nil, wrong(v.unclear(), "is there %d times: %s; who can write to one of these devices may have made it look so. Name the disks that are meant (devices in the configuration), or vgrename the other by its UUID", len(groups), namesOf(groups))
 	}
-	disks, twice := p.disksOf(c, id, groups[id])
+	disks, twice := v.disksOf(c, id, groups[id])
 	if len(twice) > 0 {
-		return nil, wrong(p.unclear(), "has a disk that is there more than once, as %s: take the copies away, or name the disks that are meant (devices in the configuration)", strings.Join(twice, ", "))
+		return nil, wrong(v.unclear(), "has a disk that is there more than once, as %s: take the copies away, or name the disks that are meant (devices in the configuration)", strings.Join(twice, ", "))
 	}
-	now, err := p.candidates(ctx) // a device may have become a tenant's while LVM looked
+	now, err := v.candidates(ctx) // a device may have become a tenant's while LVM looked
 	for _, d := range disks {
-		if err == nil && !p.has(now, d) {
+		if err == nil && !v.has(now, d) {
 			err = wrong(volume.Unavailable, "was found on %s, which is not a device that it can be on any more: ask again%s", d, now.leftOut())
 		}
 	}
@@ -78,8 +78,8 @@ func (p *Pool) findGroup(ctx context.Context) ([]string, error) {
 }
 
 // unclear is the kind of error where nobody can tell which group is meant: to begin with, the configuration has to say it.
-func (p *Pool) unclear() volume.Kind {
-	if p.groupID() == "" {
+func (v *Group) unclear() volume.Kind {
+	if v.groupID() == "" {
 		return volume.Invalid
 	}
 	return volume.Unavailable
@@ -100,7 +100,7 @@ func namesOf(groups map[string][]found) string {
 // disksOf returns the device of each disk of a group. Several have the UUID of one disk where one lies on the other, as DRBD or a device-mapper
 // device on all of a disk: then the uppermost is it. Of copies it is the one that logical volumes are active on; where that does not tell,
 // twice names them. LVM would choose one, and change nothing while it sees the other; but it will not be shown it.
-func (p *Pool) disksOf(c candidates, group string, all []found) (disks, twice []string) {
+func (v *Group) disksOf(c candidates, group string, all []found) (disks, twice []string) {
 	byDisk := map[string][]found{}
 	for _, f := range all {
 		byDisk[f.disk] = append(byDisk[f.disk], f)
@@ -108,7 +108,7 @@ func (p *Pool) disksOf(c candidates, group string, all []found) (disks, twice []
 	for _, id := range slices.Sorted(maps.Keys(byDisk)) {
 		same := byDisk[id]
 		at := func(f found) host.BlockDevice {
-			i := slices.IndexFunc(c.all, func(d host.BlockDevice) bool { return d.Path == f.path || p.isDevice(f.path, d.Number) })
+			i := slices.IndexFunc(c.all, func(d host.BlockDevice) bool { return d.Path == f.path || v.isDevice(f.path, d.Number) })
 			if i < 0 {
 				return host.BlockDevice{}
 			}

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"cmp"
@@ -6,34 +6,31 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
 	"github.com/loam-storage/loam/driver/volume"
 )
-
-func openDirect(path string) (metadata.Disk, error) { return host.OpenDirect(path) }
 
 // translated is the group that the metadata say, kept until they are others.
 type translated struct {
 	from *metadata.VolumeGroup
 	to   *Layout
-	is   *string // the identity that was found in it
+	is   *expectation // that it met
 }
 
-// stored returns the volume group as its metadata on the disks say it is at this moment, without a process. Where the disks cannot
+// Layout returns the volume group as its metadata on the disks say it is at this moment, without a process. Where the disks cannot
 // be read in this way, LVM is asked. Callers share what it returns.
-func (p *Pool) stored(ctx context.Context) (*Layout, error) {
-	g, err := p.reads.get(ctx, p.name, p.read)
+func (v *Group) Layout(ctx context.Context) (*Layout, error) {
+	g, err := v.reads.get(ctx, v.pool, v.read)
 	if err != nil && ctx.Err() == nil { // other disks, damage, a format that is not known here: LVM knows more
-		p.fallbacks.Add(1)
-		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", p.name, "why", err)
-		return layoutIn(p.look(ctx))
+		v.fallbacks.Add(1)
+		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", v.pool, "why", err)
+		return LayoutIn(v.Report(ctx))
 	}
 	return g, err
 }
 
-// layoutIn returns the layout of a report.
-func layoutIn(r *Report, err error) (*Layout, error) {
+// LayoutIn returns the layout of a report.
+func LayoutIn(r *Report, err error) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -41,25 +38,25 @@ func layoutIn(r *Report, err error) (*Layout, error) {
 }
 
 // read reads the metadata. Only one call is at work at a time (shared).
-func (p *Pool) read(context.Context) (*Layout, error) {
-	vg, err := p.onDisk.Read(p.scanned())
+func (v *Group) read(context.Context) (*Layout, error) {
+	vg, err := v.onDisk.Read(v.scanned())
 	switch {
 	case err != nil:
 		return nil, err
-	case vg.Name != p.config.VolumeGroup:
-		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", p.config.VolumeGroup, vg.Name)
-	case p.isAnother(vg.ID):
-		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", p.config.VolumeGroup, vg.ID, p.groupID())
-	case vg != p.lastRead.from:
-		p.lastRead = translated{from: vg, to: layoutOf(vg)}
+	case vg.Name != v.name:
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", v.name, vg.Name)
+	case v.isAnother(vg.ID):
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", v.name, vg.ID, v.groupID())
+	case vg != v.lastRead.from:
+		v.lastRead = translated{from: vg, to: layoutOf(vg)}
 	}
-	if id := p.id.Load(); id != p.lastRead.is {
-		if err := p.same(p.lastRead.to); err != nil {
+	if expected := v.expected.Load(); expected != v.lastRead.is {
+		if err := expected.check(v.lastRead.to); err != nil {
 			return nil, err
 		}
-		p.lastRead.is = id
+		v.lastRead.is = expected
 	}
-	return p.lastRead.to, nil
+	return v.lastRead.to, nil
 }
 
 // layoutOf translates the metadata.
@@ -97,18 +94,18 @@ func layoutOf(vg *metadata.VolumeGroup) *Layout {
 			Name: l.Name, UUID: mapperUUID(vg.ID, l.ID), Size: sizes[l.Name], Tags: l.Tags, Writable: l.Writable, Merging: merging[l.Name], HasSnapshots: isOrigin[l.Name],
 			Moved: l.Locked, Origin: cmp.Or(first.External, first.Origin), Pool: first.ThinPool, ThinID: first.ThinID,
 		}
-		if isCache(first.Type) { // that is a part of it
+		if IsCache(first.Type) { // that is a part of it
 			found.Origin = ""
 		}
 		origin, isCOW := origins[l.Name]
 		switch {
 		case isCOW:
-			found.Type, found.Origin, found.HasSnapshots = COW, origin, false
+			found.Type, found.Origin, found.HasSnapshots = TypeCOW, origin, false
 			found.Size, found.Store = sizes[origin], found.Size
 		case first.Type == "thin":
-			found.Type = Thin
+			found.Type = TypeThin
 		case first.Type == "thin-pool":
-			found.Type = ThinPool
+			found.Type = TypeThinPool
 			found.ThinData = ThinData{Chunk: volume.Size(first.ChunkBytes), MetadataSize: sizes[first.Metadata], Zeroes: first.Zeroes, Transaction: first.TransactionID, Messages: first.Messages, Deletes: first.Deletes}
 		}
 		found.Hidden = !l.Visible && (found.Merging || !isCOW)
@@ -126,5 +123,5 @@ func layoutOf(vg *metadata.VolumeGroup) *Layout {
 	return g
 }
 
-// isCache reports whether a logical volume with a segment of that type lies on one that is as it was before, and has a cache.
-func isCache(segmentType string) bool { return segmentType == "cache" || segmentType == "writecache" }
+// IsCache reports whether a logical volume with a segment of that type lies on one that is as it was before, and has a cache.
+func IsCache(segmentType string) bool { return segmentType == "cache" || segmentType == "writecache" }

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"encoding/json"
@@ -46,10 +46,13 @@ type State struct {
 	Data, Metadata float64
 }
 
-// open reports whether somebody has the device of a logical volume open, or of a copy-on-write snapshot of it.
-func (r *Report) open(name string) bool {
+// Open reports whether somebody has the device of a logical volume open, or of a copy-on-write snapshot of it.
+func (r *Report) Open(name string) bool {
 	return r.States[name].Open || slices.ContainsFunc(r.LVs, func(l LV) bool { return l.IsCOW() && l.Origin == name && r.States[l.Name].Open })
 }
+
+// CountFull reports whether a group has as many logical volumes as it may.
+func (r *Report) CountFull() bool { return r.MaxLVs > 0 && r.CountLVs >= r.MaxLVs }
 
 type rows []map[string]string
 
@@ -61,9 +64,9 @@ type sections struct {
 	Seg rows `json:"seg"`
 }
 
-// parseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
+// ParseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
 // is not understood here could be taken for free space.
-func parseReport(text []byte) (*Report, error) {
+func ParseReport(text []byte) (*Report, error) {
 	var report struct {
 		Report []sections `json:"report"`
 	}
@@ -134,15 +137,15 @@ func (n *numbers) logicalVolume(row map[string]string, segments []map[string]str
 	}
 	switch {
 	case letter == 'V', l.Merging && l.Pool != "": // the letter of one that is merged does not say that it is thin
-		l.Type, l.HasSnapshots = Thin, false
+		l.Type, l.HasSnapshots = TypeThin, false
 	case letter == 't':
-		l.Type = ThinPool
+		l.Type = TypeThinPool
 		l.MetadataSize, l.Zeroes = n.optional(row, "lv_metadata_size"), attr.at(lvZeroes) == 'z'
 	case letter == 's', letter == 'S':
-		l.Type = COW
+		l.Type = TypeCOW
 		l.Size, l.Store = n.size(row, "origin_size"), l.Size
 	case letter == 'p':
-		l.Type = Move
+		l.Type = TypeMove
 	}
 	for _, row := range segments {
 		s := Segment{Type: kindOfSegment(row["segtype"])}

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"cmp"
@@ -22,29 +22,29 @@ import (
 // suspended, and who writes to the volume waits. Killed while it activates or deactivates a volume, it leaves the devices of parts
 // behind; of a RAID volume it refuses then to activate it again, and to remove it would leave them on blocks that are free.
 
-// mendCutOff mends both. With the lock, no command of LVM is in the middle of anything.
-func (p *Pool) mendCutOff(ctx context.Context, g *Layout) (err error) {
-	if c, err := p.cutOff(g); err != nil || c.none() {
+// Mend mends both. With the lock, no command of LVM is in the middle of anything.
+func (v *Group) Mend(ctx context.Context, g *Layout) (err error) {
+	if c, err := v.cutOff(g); err != nil || c.none() {
 		return err
 	}
-	release, err := p.lockGroup(ctx)
+	release, err := v.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if now, err := p.reads.get(ctx, p.name, p.read); err == nil { // LVM, which knows more, would wait for the lock
+	if now, err := v.reads.get(ctx, v.pool, v.read); err == nil { // LVM, which knows more, would wait for the lock
 		g = now
 	}
-	c, err := p.cutOff(g)
+	c, err := v.cutOff(g)
 	if err != nil || c.none() {
 		return err
 	}
-	klog.FromContext(ctx).Info("mending what a command of LVM has left", "pool", p.name, "suspended", c.suspended, "orphans", c.orphans)
+	klog.FromContext(ctx).Info("mending what a command of LVM has left", "pool", v.pool, "suspended", c.suspended, "orphans", c.orphans)
 	if err := host.ThawLeft(ctx, c.suspended); err != nil {
 		return err
 	}
 	for _, name := range c.orphans {
-		if err := p.machine.RemoveMapped(name); err != nil && !volume.Is(err, volume.InUse) && !volume.Is(err, volume.NotFound) {
+		if err := v.machine.RemoveMapped(name); err != nil && !volume.Is(err, volume.InUse) && !volume.Is(err, volume.NotFound) {
 			return err
 		}
 	}
@@ -68,37 +68,37 @@ func (c cutOff) removeLinks() error {
 	return nil
 }
 
-// mendFailed is mendCutOff after a command that failed, which may have been killed, or met what another one has left. It
+// mendFailed is Mend after a command that failed, which may have been killed, or met what another one has left. It
 // reports whether there was something to mend, and it is mended.
-func (p *Pool) mendFailed(ctx context.Context) bool {
+func (v *Group) mendFailed(ctx context.Context) bool {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
 	defer cancel()
-	g, err := p.stored(work)
+	g, err := v.Layout(work)
 	var left cutOff
 	if err == nil {
-		left, err = p.cutOff(g)
+		left, err = v.cutOff(g)
 	}
 	if err == nil && !left.none() {
-		err = p.mendCutOff(work, g)
+		err = v.Mend(work, g)
 	}
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "what a command of LVM may have left stays so", "pool", p.name)
+		klog.FromContext(ctx).Error(err, "what a command of LVM may have left stays so", "pool", v.pool)
 	}
 	return err == nil && !left.none()
 }
 
-// mendSuspended mends a device that a command of LVM has left suspended, which may have been somebody else's: whoever reads from it
+// MendSuspended mends a device that a command of LVM has left suspended, which may have been somebody else's: whoever reads from it
 // would wait for ever.
-func (p *Pool) mendSuspended(ctx context.Context, name string) error {
-	d, active, err := p.device(name)
+func (v *Group) MendSuspended(ctx context.Context, name string) error {
+	d, active, err := v.Device(name)
 	if err != nil || !active || !d.Suspended {
 		return err
 	}
-	g, err := p.stored(ctx)
+	g, err := v.Layout(ctx)
 	if err != nil {
 		return err
 	}
-	return p.mendCutOff(ctx, g)
+	return v.Mend(ctx, g)
 }
 
 // cutOff is the devices that a killed command has left.
@@ -117,21 +117,21 @@ var part = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // cutOff looks at our devices, and at those that ours lie on.
-func (p *Pool) cutOff(g *Layout) (c cutOff, err error) {
-	mapped, err := p.machine.MappedDevices()
+func (v *Group) cutOff(g *Layout) (c cutOff, err error) {
+	mapped, err := v.machine.MappedDevices()
 	if err != nil {
 		return c, err
 	}
 	below := map[string]int{}
 	for _, l := range g.LVs {
-		isPool := p.thin() && l.Name == p.config.ThinPool
-		if !p.ours(l) && !isPool {
+		isPool := v.thin != nil && l.Name == v.thin.name
+		if !v.ours(l) && !isPool {
 			continue
 		}
-		base := p.mapped(l.Name)
+		base := v.Mapped(l.Name)
 		top := base
 		if l.IsCOW() {
-			top = p.mapped(l.Origin) // which it is activated with
+			top = v.Mapped(l.Origin) // which it is activated with
 		}
 		_, whole := mapped[top]
 		if isPool && !whole { // one in use is below that name, which is only there for who activates it by it
@@ -149,7 +149,7 @@ func (p *Pool) cutOff(g *Layout) (c cutOff, err error) {
 			}
 			if !whole && name != top {
 				c.orphans = append(c.orphans, name)
-				link := filepath.Join("/dev", p.config.VolumeGroup, l.Name)
+				link := filepath.Join("/dev", v.name, l.Name)
 				c.links = append(c.links, link, link+layers[1]+layers[2])
 			}
 		}

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"context"
@@ -25,18 +25,18 @@ type described struct {
 }
 
 // whereabouts says where the pool's group is, and why LVM does not show it; empty where no device describes it.
-func (p *Pool) whereabouts(ctx context.Context, c candidates) string {
+func (v *Group) whereabouts(ctx context.Context, c candidates) string {
 	var paths []string
 	for _, d := range c.all {
 		if c.why[d.Number] == "" && d.Path != "" && d.SizeBytes > 0 {
 			paths = append(paths, d.Path)
 		}
 	}
-	known := p.groupID()
+	known := v.groupID()
 	var on []string
 	var vg *metadata.VolumeGroup
-	for _, d := range describedOn(ctx, paths, p.onDisk.Open) {
-		if d.vg.ID == known || (known == "" && d.vg.Name == p.config.VolumeGroup) {
+	for _, d := range describedOn(ctx, paths, v.Disks.Open) {
+		if d.vg.ID == known || (known == "" && d.vg.Name == v.name) {
 			on, vg = append(on, d.path), d.vg
 		}
 	}
@@ -46,12 +46,12 @@ func (p *Pool) whereabouts(ctx context.Context, c candidates) string {
 	slices.Sort(on)
 	where := strings.Join(on, ", ")
 	switch {
-	case !slices.ContainsFunc(on, func(path string) bool { return p.has(c, path) }):
-		return fmt.Sprintf("is not on the devices that the configuration names (%s), but seems to be on %s: %s", strings.Join(p.config.Devices, ", "), where, byID)
-	case vg.Name != p.config.VolumeGroup:
+	case !slices.ContainsFunc(on, func(path string) bool { return v.has(c, path) }):
+		return fmt.Sprintf("is not on the devices that the configuration names (%s), but seems to be on %s: %s", strings.Join(v.devices, ", "), where, byID)
+	case vg.Name != v.name:
 		return fmt.Sprintf("is on %s under the name %q: vgrename it back", where, vg.Name)
 	case vg.Clustered || (vg.LockType != "" && vg.LockType != "none"):
-		return fmt.Sprintf("is on %s, and is one that machines share (lvmlockd(8)), which loam has no pools in: where it is this machine's alone, vgchange --lock-type none --lock-opt force %s", where, p.config.VolumeGroup)
+		return fmt.Sprintf("is on %s, and is one that machines share (lvmlockd(8)), which loam has no pools in: where it is this machine's alone, vgchange --lock-type none --lock-opt force %s", where, v.name)
 	case vg.SystemID != "":
 		return fmt.Sprintf("is on %s, and is that of the machine with the system ID %q (lvmsystemid(7)): where that is this one, let the lvm.conf that loam's LVM reads say so, else take the disks there, or have that machine give the group away (vgchange --systemid)", where, vg.SystemID)
 	}
@@ -97,19 +97,19 @@ func describes(path string, open func(path string) (metadata.Disk, error)) *meta
 	return vg
 }
 
-// strayDevices says which of the devices that the configuration names are no disks of the group, empty where all are or it names none.
-func (p *Pool) strayDevices(g *Layout) string {
-	if p.config.Create {
+// StrayDevices says which of the devices that the configuration names are no disks of the group, empty where all are or it names none.
+func (v *Group) StrayDevices(g *Layout) string {
+	if v.create {
 		return ""
 	}
 	var stray []string
-	for _, path := range p.config.Devices {
+	for _, path := range v.devices {
 		if _, err := os.Stat(path); err != nil {
 			stray = append(stray, path+" (which is not there)")
 			continue
 		}
-		d, err := p.machine.Device(path)
-		if err == nil && !slices.ContainsFunc(g.Disks, func(of Disk) bool { return of.Path == path || p.isDevice(of.Path, d.Number) }) {
+		d, err := v.machine.Device(path)
+		if err == nil && !slices.ContainsFunc(g.Disks, func(of Disk) bool { return of.Path == path || v.isDevice(of.Path, d.Number) }) {
 			stray = append(stray, path)
 		}
 	}
@@ -119,7 +119,7 @@ func (p *Pool) strayDevices(g *Layout) string {
 	return fmt.Sprintf("; the configuration names %s, which is no disk of it now: %s", strings.Join(stray, ", "), byID)
 }
 
-// lacks says that a group is not whole, and what to do.
-func (p *Pool) lacks(g *Layout) string {
-	return "lacks a disk, and nothing is changed meanwhile: bring it back, or replace it (docs/lvm.md)" + p.strayDevices(g)
+// Lacks says that a group is not whole, and what to do.
+func (v *Group) Lacks(g *Layout) string {
+	return "lacks a disk, and nothing is changed meanwhile: bring it back, or replace it (docs/lvm.md)" + v.StrayDevices(g)
 }

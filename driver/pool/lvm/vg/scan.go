@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"context"
@@ -21,18 +21,18 @@ type candidates struct {
 
 // candidates returns the devices that the group may be on: those that the configuration names, or all of this machine; and none
 // that is a volume of a loam pool, or lies on one. It starts no process.
-func (p *Pool) candidates(ctx context.Context) (candidates, error) {
+func (v *Group) candidates(ctx context.Context) (candidates, error) {
 	c := candidates{numbers: map[host.DeviceNumber]bool{}}
-	all, err := p.blockDevices(ctx)
+	all, err := v.Disks.All(ctx)
 	if err != nil {
-		return c, volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
+		return c, volume.Errorf(volume.KindOf(err), "pool %q: %w", v.pool, err)
 	}
 	c.all = all
-	c.why = owned(all, renamed(ctx, all, p.onDisk.Open))
-	named := p.pinned()
+	c.why = owned(all, renamed(ctx, all, v.Disks.Open))
+	named := v.pinned()
 	for _, d := range all {
 		reason := c.why[d.Number]
-		at := slices.IndexFunc(named, func(path string) bool { return path == d.Path || p.isDevice(path, d.Number) })
+		at := slices.IndexFunc(named, func(path string) bool { return path == d.Path || v.isDevice(path, d.Number) })
 		switch {
 		case len(named) > 0 && at < 0:
 		case reason != "":
@@ -46,17 +46,17 @@ func (p *Pool) candidates(ctx context.Context) (candidates, error) {
 	return c, nil
 }
 
-func (p *Pool) isDevice(path string, number host.DeviceNumber) bool {
-	d, err := p.machine.Device(path)
+func (v *Group) isDevice(path string, number host.DeviceNumber) bool {
+	d, err := v.machine.Device(path)
 	return err == nil && d.Number == number
 }
 
 // has reports whether a device is among the candidates, under whatever name.
-func (p *Pool) has(c candidates, path string) bool {
+func (v *Group) has(c candidates, path string) bool {
 	if slices.Contains(c.paths, path) {
 		return true
 	}
-	d, err := p.machine.Device(path)
+	d, err := v.machine.Device(path)
 	return err == nil && c.numbers[d.Number]
 }
 
@@ -85,29 +85,29 @@ func devicesArgs(paths []string) (args []string) {
 }
 
 // groupID returns the UUID of the group, empty until it was seen.
-func (p *Pool) groupID() string {
-	p.seen.Lock()
-	defer p.seen.Unlock()
-	return p.uuid
+func (v *Group) groupID() string {
+	v.seen.Lock()
+	defer v.seen.Unlock()
+	return v.uuid
 }
 
 // isAnother reports whether that is the UUID of another group than the one that the pool was opened in. It may have its name: the path of
 // a disk can become that of a device of a tenant.
-func (p *Pool) isAnother(id string) bool {
-	known := p.groupID()
+func (v *Group) isAnother(id string) bool {
+	known := v.groupID()
 	return known != "" && id != "" && id != known
 }
 
-// checkDevices says whether the devices that the configuration names can be disks of a group. The kind of its error is Invalid.
-func (p *Pool) checkDevices(ctx context.Context) error {
-	all, err := p.blockDevices(ctx)
+// CheckDevices says whether the devices that the configuration names can be disks of a group. The kind of its error is Invalid.
+func (v *Group) CheckDevices(ctx context.Context) error {
+	all, err := v.Disks.All(ctx)
 	if err != nil {
-		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
+		return volume.Errorf(volume.KindOf(err), "pool %q: %w", v.pool, err)
 	}
-	why := owned(all, renamed(ctx, all, p.onDisk.Open))
-	for _, path := range p.config.Devices {
-		if d, err := p.machine.Device(path); err == nil && why[d.Number] != "" {
-			return volume.Errorf(volume.Invalid, "pool %q: devices: %q is no disk to make a volume group of: %s", p.name, path, why[d.Number])
+	why := owned(all, renamed(ctx, all, v.Disks.Open))
+	for _, path := range v.devices {
+		if d, err := v.machine.Device(path); err == nil && why[d.Number] != "" {
+			return volume.Errorf(volume.Invalid, "pool %q: devices: %q is no disk to make a volume group of: %s", v.pool, path, why[d.Number])
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"context"
@@ -15,7 +15,11 @@ import (
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg/metadata"
+	"github.com/loam-storage/loam/driver/volume"
 )
+
+// TagPrefix begins each tag of loam.
+const TagPrefix = volume.DriverName + "/"
 
 // What a tenant writes into a raw volume may look like a disk of a volume group, also of ours. So no device of a volume is
 // ever one that LVM looks for a group on: none of any loam on this machine, and none that lies on one.
@@ -29,7 +33,7 @@ func owned(all []host.BlockDevice, lvs map[string]bool) map[host.DeviceNumber]st
 		group, lv := pool.SplitMapped(d.MapperName)
 		logical := strings.HasPrefix(d.MapperUUID, lvUUIDPrefix)
 		switch {
-		case logical && strings.HasPrefix(lv, namePrefix), logical && lvs[strings.TrimPrefix(d.MapperUUID, lvUUIDPrefix)]:
+		case logical && strings.HasPrefix(lv, pool.LVPrefix), logical && lvs[strings.TrimPrefix(d.MapperUUID, lvUUIDPrefix)]:
 			why[d.Number] = fmt.Sprintf("logical volume %s/%s of loam", group, lv)
 		case logical && len(d.MapperUUID) > len(lvUUIDPrefix)+2*uuidBytes:
 			why[d.Number] = fmt.Sprintf("a part of logical volume %s/%s", group, lv)
@@ -109,7 +113,7 @@ const labelPatience = 3 * time.Second
 func renamed(ctx context.Context, all []host.BlockDevice, open func(path string) (metadata.Disk, error)) map[string]bool {
 	disks := map[string]bool{} // paths of those that such logical volumes lie on
 	for _, d := range all {
-		if _, lv := pool.SplitMapped(d.MapperName); strings.HasPrefix(d.MapperUUID, lvUUIDPrefix) && !strings.HasPrefix(lv, namePrefix) {
+		if _, lv := pool.SplitMapped(d.MapperName); strings.HasPrefix(d.MapperUUID, lvUUIDPrefix) && !strings.HasPrefix(lv, pool.LVPrefix) {
 			for _, path := range disksBelow(all, d) {
 				disks[path] = true
 			}
@@ -159,7 +163,7 @@ func taggedOn(path string, open func(path string) (metadata.Disk, error)) (uuids
 		return nil
 	}
 	for _, l := range vg.LVs {
-		if slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagPrefix) }) {
+		if slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }) {
 			uuids = append(uuids, strings.ReplaceAll(vg.ID+l.ID, "-", ""))
 		}
 	}

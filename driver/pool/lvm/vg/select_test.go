@@ -1,8 +1,9 @@
-package lvm
+package vg
 
 import (
 	"testing"
 
+	"github.com/loam-storage/loam/driver/pool/lvm/vg/vgtest"
 	"github.com/loam-storage/loam/driver/volume"
 )
 
@@ -24,16 +25,15 @@ func TestSelectionsAreWritten(t *testing.T) {
 
 // What destroys names the tag that it relies on, so that LVM looks whether it is there.
 func TestWhatRemovesReliesOnATag(t *testing.T) {
-	f := &fakeLVM{disks: []string{"/dev/vda"}}
-	f.change = func(*fakeLVM, []string) error { return nil }
-	p := fakePool(t, f)
+	f := &vgtest.LVM{Disks: []string{"/dev/vda"}, Change: func(*vgtest.LVM, []string) error { return nil }}
+	v := fakeGroup(t, f, Options{})
 	for _, c := range []Command{{Name: "lvremove", Of: "a"}, Remove(Only("a")), Remove(Select{Names: []string{"a"}, Not: "x"})} {
-		if err := p.lvm(t.Context(), c); !volume.Is(err, volume.Internal) || len(f.commands) != 0 {
-			t.Errorf("%+v: %v after %v", c, err, f.names())
+		if err := v.Change(t.Context(), c); !volume.Is(err, volume.Internal) || len(f.Commands) != 0 {
+			t.Errorf("%+v: %v after %v", c, err, f.Names())
 		}
 	}
 	for _, s := range []Select{Only("a", "x"), {Names: []string{"a"}, Group: "x"}, {Names: []string{"a"}, Any: []string{"x"}}} {
-		if err := p.lvm(t.Context(), Remove(s)); err != nil {
+		if err := v.Change(t.Context(), Remove(s)); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package lvm
+package vg
 
 import (
 	"fmt"
@@ -31,16 +31,16 @@ type Disk struct {
 	End         volume.Size // where its last extent ends
 }
 
-// LVType is what a logical volume is for LVM.
-type LVType int
+// Type is what a logical volume is for LVM.
+type Type int
 
 // The types of logical volumes.
 const (
-	Plain    LVType = iota // linear, striped, RAID, or with a cache: its segments say which
-	Thin                   // in a thin pool
-	ThinPool               // what thin ones are in
-	COW                    // a copy-on-write snapshot
-	Move                   // what pvmove puts in the place of what it moves
+	TypePlain    Type = iota // linear, striped, RAID, or with a cache: its segments say which
+	TypeThin                 // in a thin pool
+	TypeThinPool             // what thin ones are in
+	TypeCOW                  // a copy-on-write snapshot
+	TypeMove                 // what pvmove puts in the place of what it moves
 )
 
 // LV is a logical volume.
@@ -48,7 +48,7 @@ type LV struct {
 	Name         string
 	Hidden       bool   // a part of another, which users do not see
 	UUID         string // of its device-mapper device (mapperUUID); empty where it is not known
-	Type         LVType
+	Type         Type
 	Size         volume.Size // of a copy-on-write snapshot: that of its instant
 	Store        volume.Size // of a copy-on-write snapshot: what it takes itself
 	Tags         []string
@@ -109,7 +109,7 @@ func parseRange(text string) (r Range, ok bool) {
 func (l LV) Has(tag string) bool { return slices.Contains(l.Tags, tag) }
 
 // IsCOW reports whether it is a copy-on-write snapshot.
-func (l LV) IsCOW() bool { return l.Type == COW }
+func (l LV) IsCOW() bool { return l.Type == TypeCOW }
 
 // RestsOn reports whether a logical volume lacks what it does not have itself when the other one goes: as its copy-on-write snapshot, or as a thin
 // volume of another pool with an external origin.
@@ -117,48 +117,48 @@ func (l LV) RestsOn(origin LV) bool {
 	return origin.Name != "" && l.Origin == origin.Name && (l.IsCOW() || (l.Pool != "" && l.Pool != origin.Pool))
 }
 
-// ranges returns what it takes of disks itself.
-func (l LV) ranges() (all []Range) {
+// Ranges returns what it takes of disks itself.
+func (l LV) Ranges() (all []Range) {
 	for _, s := range l.Segments {
 		all = append(all, s.Ranges...)
 	}
 	return all
 }
 
-// countExtents counts the extents in ranges.
-func countExtents(ranges []Range) (n int64) {
+// Extents counts the extents in ranges.
+func Extents(ranges []Range) (n int64) {
 	for _, r := range ranges {
 		n += r.Extents()
 	}
 	return n
 }
 
-// reservedInNames is what LVM has in the names of parts of logical volumes, and lets no other name contain (lvm(8), VALID NAMES).
-var reservedInNames = []string{
+// Reserved is what LVM has in the names of parts of logical volumes, and lets no other name contain (lvm(8), VALID NAMES).
+var Reserved = []string{
 	"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
 	"_tdata", "_tmeta", "_vdata", "_vorigin", "_pmspare", "_imeta", "_iorig",
 }
 
-// isReserved reports whether LVM lets only a part of a logical volume have that name.
-func isReserved(name string) bool {
-	return slices.ContainsFunc(reservedInNames, func(part string) bool { return strings.Contains(name, part) })
+// IsReserved reports whether LVM lets only a part of a logical volume have that name.
+func IsReserved(name string) bool {
+	return slices.ContainsFunc(Reserved, func(part string) bool { return strings.Contains(name, part) })
 }
 
 // IsPart reports whether a logical volume is a part of another. By its name as well: while LVM makes a RAID volume its parts are not
 // hidden yet. LVM gives the tags of a RAID volume to the metadata of its images, too.
-func (l LV) IsPart() bool { return l.Hidden || isReserved(l.Name) }
+func (l LV) IsPart() bool { return l.Hidden || IsReserved(l.Name) }
 
 // Whole returns the name of the logical volume that it is or that it is a part of.
 func (l LV) Whole() string {
 	name := l.Name
-	for _, part := range reservedInNames {
+	for _, part := range Reserved {
 		name, _, _ = strings.Cut(name, part)
 	}
 	return name
 }
 
-// isPartOf reports whether it is a hidden part of the one with that name.
-func (l LV) isPartOf(name string) bool { return l.Hidden && l.Whole() == name }
+// IsPartOf reports whether it is a hidden part of the one with that name.
+func (l LV) IsPartOf(name string) bool { return l.Hidden && l.Whole() == name }
 
 // Find returns the logical volume of that name, if it is not hidden.
 func (g *Layout) Find(name string) (LV, bool) {
@@ -182,13 +182,13 @@ func (g *Layout) Free() (extents int64) {
 // MovedIn reports whether pvmove is at work on a logical volume, or on what it is made of.
 func (g *Layout) MovedIn(name string) bool {
 	return slices.ContainsFunc(g.LVs, func(l LV) bool {
-		return l.Moved && ((l.Name == name && !l.Hidden) || l.isPartOf(name))
+		return l.Moved && ((l.Name == name && !l.Hidden) || l.IsPartOf(name))
 	})
 }
 
 // Move returns the name of a pvmove that is at work in the group, empty where there is none.
 func (g *Layout) Move() string {
-	i := slices.IndexFunc(g.LVs, func(l LV) bool { return l.Type == Move })
+	i := slices.IndexFunc(g.LVs, func(l LV) bool { return l.Type == TypeMove })
 	if i < 0 {
 		return ""
 	}
