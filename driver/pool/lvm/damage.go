@@ -13,7 +13,7 @@ import (
 
 // damageOf says what of the tags of a volume or snapshot of ours is lost or damaged, and what to do; empty for nothing. A lost mark
 // is none: then the volume counts as used, and is never formatted.
-func (p *Pool) damageOf(l vg.LV) string {
+func (o owner) damageOf(l vg.LV) string {
 	r, err := readRecord(l.Tags)
 	_, isSnapshot := tagged(l.Tags, tagSnapshot)
 	if err == nil && isSnapshot && r.Volume == nil {
@@ -21,14 +21,14 @@ func (p *Pool) damageOf(l vg.LV) string {
 	}
 	if err != nil {
 		return fmt.Sprintf("%v: put the tags %s* of logical volume %s/%s back, as an earlier vgcfgbackup has them, or write a record (docs/on-disk.md); if it is to go, with its data: lvremove %[3]s/%[4]s",
-			err, tagRecord, p.config.VolumeGroup, l.Name)
+			err, tagRecord, o.group, l.Name)
 	}
-	if _, inGroup := tagged(l.Tags, tagGroup); isSnapshot && !inGroup && slices.Contains(p.namesOf(l, forMember), l.Name) {
-		return fmt.Sprintf("logical volume %s/%s is a member of a group, and no tag %s… says of which: put it back", p.config.VolumeGroup, l.Name, tagGroup)
+	if _, inGroup := tagged(l.Tags, tagGroup); isSnapshot && !inGroup && slices.Contains(o.namesOf(l, forMember), l.Name) {
+		return fmt.Sprintf("logical volume %s/%s is a member of a group, and no tag %s… says of which: put it back", o.group, l.Name, tagGroup)
 	}
 	if !isSnapshot && !l.Has(tagReady) {
 		if _, err := wipedOf(l); err != nil {
-			return fmt.Sprintf("%v, and it has no tag %s either: put back the one that is lost; where every block of it holds its data: lvchange --addtag %[2]s %s/%s", err, tagReady, p.config.VolumeGroup, l.Name)
+			return fmt.Sprintf("%v, and it has no tag %s either: put back the one that is lost; where every block of it holds its data: lvchange --addtag %[2]s %s/%s", err, tagReady, o.group, l.Name)
 		}
 	}
 	if _, _, err := readyTo(l); err != nil {
@@ -38,12 +38,12 @@ func (p *Pool) damageOf(l vg.LV) string {
 }
 
 // namesOf returns the name that a logical volume of ours would have for a letter.
-func (p *Pool) namesOf(l vg.LV, letters string) (names []string) {
+func (o owner) namesOf(l vg.LV, letters string) (names []string) {
 	for _, what := range identities {
 		text, _ := tagged(l.Tags, what.tag)
 		if id, err := volume.ParseID(text); err == nil {
 			for _, letter := range letters {
-				names = append(names, p.lvName(string(letter), id.Name))
+				names = append(names, o.lvName(string(letter), id.Name))
 			}
 		}
 	}
@@ -52,14 +52,14 @@ func (p *Pool) namesOf(l vg.LV, letters string) (names []string) {
 
 // byName returns what an anonymous logical volume is, going by its name, if that says that it is what the tag is for. A name
 // that was hashed says nothing.
-func (p *Pool) byName(l vg.LV, tag string) (volume.ID, bool) {
-	if l.IsPart() || !p.anonymous(l) {
+func (o owner) byName(l vg.LV, tag string) (volume.ID, bool) {
+	if l.IsPart() || !o.anonymous(l) {
 		return volume.ID{}, false
 	}
 	for _, what := range identities {
 		for _, letter := range what.letters {
-			name, ok := strings.CutPrefix(l.Name, namePrefix+p.name+"."+string(letter)+".")
-			id := volume.ID{Node: p.node, Pool: p.name, Name: name}
+			name, ok := strings.CutPrefix(l.Name, namePrefix+o.name+"."+string(letter)+".")
+			id := volume.ID{Node: o.node, Pool: o.name, Name: name}
 			if parsed, err := volume.ParseID(id.String()); ok && what.tag == tag && err == nil && parsed == id {
 				return id, true
 			}
@@ -69,7 +69,7 @@ func (p *Pool) byName(l vg.LV, tag string) (volume.ID, bool) {
 }
 
 // anonymousOf returns the anonymous logical volume whose name is one of the ID's, if nothing else carries the ID's tag.
-func (p *Pool) anonymousOf(g *vg.Layout, id volume.ID, tag string) (found vg.LV, ok bool) {
+func (o owner) anonymousOf(g *vg.Layout, id volume.ID, tag string) (found vg.LV, ok bool) {
 	for _, l := range g.LVs {
 		if l.IsPart() {
 			continue // LVM gives those of a RAID volume the tags that this had when it was made
@@ -77,7 +77,7 @@ func (p *Pool) anonymousOf(g *vg.Layout, id volume.ID, tag string) (found vg.LV,
 		if l.Has(tag + id.String()) {
 			return vg.LV{}, false
 		}
-		if named, is := p.byName(l, tag); is && named == id && !ok && !l.Has(tagMaking) {
+		if named, is := o.byName(l, tag); is && named == id && !ok && !l.Has(tagMaking) {
 			found, ok = l, true
 		}
 	}
@@ -85,31 +85,31 @@ func (p *Pool) anonymousOf(g *vg.Layout, id volume.ID, tag string) (found vg.LV,
 }
 
 // sign returns the logical volume as if it carried the ID's tag.
-func (p *Pool) sign(l vg.LV, tag string, id volume.ID) vg.LV {
+func (o owner) sign(l vg.LV, tag string, id volume.ID) vg.LV {
 	l.Tags = append(slices.DeleteFunc(slices.Clone(l.Tags), func(t string) bool { return strings.HasPrefix(t, tag) }), tag+id.String())
 	return l
 }
 
 // intact says whether a logical volume of ours that is whole is not damaged. The kind of its error is InUse.
-func (p *Pool) intact(g *vg.Layout, l vg.LV) error {
-	tag := p.identity(l)
-	if tag == "" || p.halfMade(g, l) {
+func (o owner) intact(g *vg.Layout, l vg.LV) error {
+	tag := o.identity(l)
+	if tag == "" || o.halfMade(g, l) {
 		return nil
 	}
-	if damage := p.damageOf(l); damage != "" {
+	if damage := o.damageOf(l); damage != "" {
 		return volume.Errorf(volume.InUse, "%s is damaged, and nothing is done with it: %s", thing(tag), damage)
 	}
 	return nil
 }
 
 // damageIn says in words what in the group is damaged; empty for nothing.
-func (p *Pool) damageIn(g *vg.Layout) string {
+func (o owner) damageIn(g *vg.Layout) string {
 	var says []string
 	for _, tag := range []string{tagVolume, tagSnapshot} {
-		for _, l := range p.listed(g, tag, "", 0) {
+		for _, l := range o.listed(g, tag, "", 0) {
 			damage := l.damage
 			if damage == "" {
-				damage = p.damageOf(l.LV)
+				damage = o.damageOf(l.LV)
 			}
 			if damage != "" {
 				text, _ := tagged(l.Tags, tag)

@@ -1,36 +1,14 @@
 package lvm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
 )
-
-func (p *Pool) owns(id volume.ID) bool { return id.Node == p.node && id.Pool == p.name }
-
-func (p *Pool) missing(id volume.ID) error {
-	return volume.Errorf(volume.NotFound, "%q is not in pool %q of node %q", id, p.name, p.node)
-}
-
-// halfMade reports whether it, or a member of its group, is half made or half removed.
-func (p *Pool) halfMade(g *vg.Layout, l vg.LV) bool {
-	_, isSnapshot := tagged(l.Tags, tagSnapshot)
-	if l.Has(tagMaking) || (isSnapshot && !p.thin() && !l.IsCOW()) { // lvcreate makes it a snapshot at its end
-		return true
-	}
-	name, ok := tagged(l.Tags, tagGroup)
-	return ok && slices.ContainsFunc(g.LVs, func(m vg.LV) bool {
-		other, in := tagged(m.Tags, tagGroup)
-		return in && other == name && p.ours(m) && m.Has(tagMaking)
-	})
-}
 
 // Get reads the volume from the tags of its logical volume.
 func (p *Pool) Get(ctx context.Context, id volume.ID) (volume.Volume, error) {
@@ -141,93 +119,4 @@ func (p *Pool) List(ctx context.Context, after string, limit int) ([]volume.Volu
 		volumes = append(volumes, p.withBlock(g, l.LV, v.Damaged(l.damage)))
 	}
 	return volumes, nil
-}
-
-// listed is a logical volume of a list.
-type listed struct {
-	vg.LV
-	name   string // of the volume or snapshot
-	damage string // that nothing but its name says whose it is; empty: a tag does
-}
-
-// listed returns a page of the volumes or snapshots that are whole, in the order of their own names,
-// which is not that of the logical volumes. One that somebody has renamed is in it, and of two with one ID that with its
-// own name. One whose tag is lost or cannot be read is in it as well, if its name says which it is.
-func (p *Pool) listed(g *vg.Layout, tag, after string, limit int) []listed {
-	var found []listed
-	for _, l := range g.LVs {
-		one := listed{LV: l}
-		if text, ok := tagged(l.Tags, tag); ok && p.ours(l) {
-			id, _ := volume.ParseID(text) // ours: it parses
-			one.name = id.Name
-		} else if id, ok := p.byName(l, tag); ok {
-			one.LV, one.name, one.damage = p.sign(l, tag, id), id.Name, p.anonymousText(l, tag+id.String())
-		}
-		if one.name > after && !p.halfMade(g, one.LV) {
-			found = append(found, one)
-		}
-	}
-	misnamed := func(l listed) int {
-		if p.named(l.LV) != nil {
-			return 1
-		}
-		return 0
-	}
-	slices.SortFunc(found, func(a, b listed) int { return cmp.Or(strings.Compare(a.name, b.name), misnamed(a)-misnamed(b)) })
-	found = slices.CompactFunc(found, func(a, b listed) bool { return a.name == b.name })
-	if limit > 0 && len(found) > limit {
-		found = found[:limit]
-	}
-	return found
-}
-
-// Mark exchanges the tag that stands for the mark, if it is one that the new mark may follow. That a volume is being
-// formatted allows to zero it, so where it is marked so already LVM has to confirm that.
-func (p *Pool) Mark(ctx context.Context, id volume.ID, mark volume.Mark) error {
-	v, l, err := p.find(ctx, id)
-	if err == nil {
-		err = v.Intact()
-	}
-	if err != nil {
-		return err
-	}
-	identity := tagVolume + id.String()
-	var from, to []string
-	switch mark {
-	case volume.Formatting:
-		from, to = []string{tagFresh}, []string{tagFormatting}
-	case volume.Used:
-		from = []string{tagFresh, tagFormatting}
-	case volume.Block:
-		from, to = []string{tagFresh, tagFormatting}, []string{tagBlock}
-	}
-	if v.Mark == mark && mark == volume.Formatting {
-		if err := p.why(ctx, p.vg.Confirm(ctx, l.Name, vg.Only(l.Name, identity, tagFormatting)), 0); err != nil {
-			return err
-		}
-	}
-	if len(from) > 0 && v.Mark != mark {
-		only := vg.Only(l.Name, identity)
-		if mark != volume.Block { // which may follow each of the others, and Used has no tag
-			only.Any = from
-		}
-		failed := p.vg.Change(ctx, vg.Tag(only, to, from))
-		if failed != nil && !vg.IsExit(failed) {
-			return failed
-		}
-		if v, _, err = p.find(ctx, id); err != nil {
-			return err
-		}
-		if failed != nil && v.Mark != mark {
-			return p.why(ctx, failed, 0)
-		}
-	}
-	switch {
-	case v.Mark == mark:
-		return p.vg.Flush() // it may have been set by a process that was killed before it came to that
-	case v.Mark.Follows(mark):
-		return volume.Errorf(volume.Internal, "volume %q is marked %q, and lvm did not make that %q", id, v.Mark, mark)
-	default:
-		return volume.Errorf(volume.InUse, "volume %q is marked %q, which cannot become %q", id, v.Mark, mark)
-	}
 }

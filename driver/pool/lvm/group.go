@@ -80,9 +80,6 @@ func (p *Pool) tagGroup(ctx context.Context, name string, add, del []string) err
 	return p.vg.Change(ctx, vg.Tag(vg.Select{Like: "^" + p.memberPattern(), Tags: []string{tagGroup + name}}, add, del))
 }
 
-// memberPattern matches the beginning of the names of members of this pool's groups.
-func (p *Pool) memberPattern() string { return `loam[.]` + p.name + `[.]` + forMember + `[.+]` }
-
 // removeGroup removes all that is there of a group.
 func (p *Pool) removeGroup(ctx context.Context, g *vg.Layout, name string) error {
 	if err := p.membersNamed(g, name); err != nil {
@@ -152,22 +149,4 @@ func (p *Pool) DeleteGroup(ctx context.Context, id volume.ID) error {
 		return p.why(ctx, err, 0)
 	}
 	return p.removeGroup(ctx, g, id.Name)
-}
-
-// membersNamed says whether all that is there of a group has the names that loam gave it, and the tags that say whose it is. The
-// kind of its error is InUse.
-func (p *Pool) membersNamed(g *vg.Layout, name string) error {
-	for _, l := range g.LVs {
-		if id, ok := p.byName(l, tagSnapshot); ok && l.Has(tagGroup+name) {
-			return volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, tagSnapshot+id.String()))
-		}
-		if !l.Has(tagGroup+name) || !p.ours(l) {
-			continue
-		}
-		tag, names := p.identified(l)
-		if _, _, err := p.owned(g, tag, names...); err != nil {
-			return err
-		}
-	}
-	return nil
 }

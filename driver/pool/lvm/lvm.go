@@ -27,15 +27,15 @@ import (
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
-	name, node string
-	config     Config
-	shape      shape
-	machine    *host.Host
-	vg         *vg.Group
-	diskBlock  func(path string) (volume.Size, error) // size of a logical block
-	lock       *os.File                               // nil while only inspected
-	release    func() error                           // lets the machine forget the pool when it is told to; nil while only inspected
-	extent     atomic.Int64                           // size of an extent, when LVM last reported it
+	owner
+	config    Config
+	shape     shape
+	machine   *host.Host
+	vg        *vg.Group
+	diskBlock func(path string) (volume.Size, error) // size of a logical block
+	lock      *os.File                               // nil while only inspected
+	release   func() error                           // lets the machine forget the pool when it is told to; nil while only inspected
+	extent    atomic.Int64                           // size of an extent, when LVM last reported it
 
 	held pool.HeldTimes // how long volumes were suspended for snapshots, at most
 
@@ -116,7 +116,7 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 		return nil, volume.Errorf(volume.Invalid, "pool %q: %w", name, err)
 	}
 	p := &Pool{
-		name: name, node: node, config: c, shape: c.shape(), machine: machine, diskBlock: host.LogicalBlock,
+		owner: owner{name: name, node: node, group: c.VolumeGroup}, config: c, shape: c.shape(), machine: machine, diskBlock: host.LogicalBlock,
 	}
 	p.vg = vg.New(vg.Options{
 		Name: c.VolumeGroup, Pool: name, Devices: c.Devices, Create: c.Create, ThinPool: c.ThinPool, Machine: machine, Runner: runner,

@@ -26,12 +26,12 @@ const (
 
 // lvName returns the name of the logical volume of ours. A name that LVM would refuse is hashed; the
 // true one is in a tag. With our prefix no name begins with one of those that may not be at the beginning. "+" is in no name of a volume, so the two never meet.
-func (p *Pool) lvName(what, name string) string {
-	full := pool.LVName(p.name, what, name)
-	if !vg.IsReserved(name) && len(vg.MappedName(p.config.VolumeGroup, full))+suffixBytes <= maxMappedBytes {
+func (o owner) lvName(what, name string) string {
+	full := pool.LVName(o.name, what, name)
+	if !vg.IsReserved(name) && len(vg.MappedName(o.group, full))+suffixBytes <= maxMappedBytes {
 		return full
 	}
-	return pool.HashedLVName(p.name, what, name)
+	return pool.HashedLVName(o.name, what, name)
 }
 
 // checkLength says whether every name that the pool may need fits device-mapper. The kind of its error

@@ -16,14 +16,39 @@ import (
 // What of our IDs is in which tag, and the letters of the names that go with it.
 var identities = []struct{ tag, letters string }{{tagVolume, forVolume}, {tagSnapshot, forSnapshot + forMember}, {tagSpare, forSpare}}
 
+// owner knows which logical volumes are those of one pool.
+type owner struct {
+	name, node string // of the pool
+	group      string // name of the volume group
+}
+
+func (o owner) owns(id volume.ID) bool { return id.Node == o.node && id.Pool == o.name }
+
+func (o owner) missing(id volume.ID) error {
+	return volume.Errorf(volume.NotFound, "%q is not in pool %q of node %q", id, o.name, o.node)
+}
+
+// halfMade reports whether it, or a member of its group, is half made or half removed.
+func (o owner) halfMade(g *vg.Layout, l vg.LV) bool {
+	_, isSnapshot := tagged(l.Tags, tagSnapshot)
+	if l.Has(tagMaking) || (isSnapshot && l.Type == vg.TypePlain) { // lvcreate makes it a snapshot at its end
+		return true
+	}
+	name, ok := tagged(l.Tags, tagGroup)
+	return ok && slices.ContainsFunc(g.LVs, func(m vg.LV) bool {
+		other, in := tagged(m.Tags, tagGroup)
+		return in && other == name && o.ours(m) && m.Has(tagMaking)
+	})
+}
+
 // identity returns the tag that says which volume or snapshot of ours it is; empty where it is not ours.
-func (p *Pool) identity(l vg.LV) string {
-	tag, _ := p.identified(l)
+func (o owner) identity(l vg.LV) string {
+	tag, _ := o.identified(l)
 	return tag
 }
 
 // identified returns that tag, and the names that the logical volume may have.
-func (p *Pool) identified(l vg.LV) (tag string, names []string) {
+func (o owner) identified(l vg.LV) (tag string, names []string) {
 	if l.IsPart() {
 		return "", nil
 	}
@@ -33,11 +58,11 @@ func (p *Pool) identified(l vg.LV) (tag string, names []string) {
 			continue
 		}
 		id, err := volume.ParseID(text)
-		if err != nil || !p.owns(id) {
+		if err != nil || !o.owns(id) {
 			continue
 		}
 		for _, letter := range what.letters {
-			names = append(names, p.lvName(string(letter), id.Name))
+			names = append(names, o.lvName(string(letter), id.Name))
 		}
 		return what.tag + text, names
 	}
@@ -45,11 +70,11 @@ func (p *Pool) identified(l vg.LV) (tag string, names []string) {
 }
 
 // ours reports whether a logical volume belongs to this pool, whole or not.
-func (p *Pool) ours(l vg.LV) bool { return p.identity(l) != "" }
+func (o owner) ours(l vg.LV) bool { return o.identity(l) != "" }
 
 // named says whether a logical volume of ours has the name that loam gave it. The kind of its error is InUse.
-func (p *Pool) named(l vg.LV) error {
-	tag, names := p.identified(l)
+func (o owner) named(l vg.LV) error {
+	tag, names := o.identified(l)
 	if tag == "" || slices.Contains(names, l.Name) {
 		return nil
 	}
@@ -57,7 +82,7 @@ func (p *Pool) named(l vg.LV) error {
 	if _, inGroup := tagged(l.Tags, tagGroup); inGroup {
 		name = names[len(names)-1]
 	}
-	return volume.Errorf(volume.InUse, "pool %q: logical volume %q carries the tag of %s: rename it back: lvrename %s %[2]s %[5]s", p.name, l.Name, thing(tag), p.config.VolumeGroup, name)
+	return volume.Errorf(volume.InUse, "pool %q: logical volume %q carries the tag of %s: rename it back: lvrename %s %[2]s %[5]s", o.name, l.Name, thing(tag), o.group, name)
 }
 
 // thing says in words what a tag of ours names.
@@ -69,26 +94,26 @@ func thing(tag string) string {
 // owned returns the logical volume that carries the tag, and whether there is one; names are those that it may have. The
 // kind of its error is InUse where it has another name, or a second one carries the tag, or where there is one of
 // these names with tags of ours, of which none says whose it is.
-func (p *Pool) owned(g *vg.Layout, identity string, names ...string) (found vg.LV, ok bool, err error) {
+func (o owner) owned(g *vg.Layout, identity string, names ...string) (found vg.LV, ok bool, err error) {
 	for _, l := range g.LVs {
 		switch {
 		case l.IsPart():
 		case l.Has(identity) && ok:
-			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: logical volumes %q and %q both carry the tag of %s, and nobody knows which it is: take it off the other: lvchange --deltag %s %s/NAME", p.name, found.Name, l.Name, thing(identity), identity, g.Name)
+			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: logical volumes %q and %q both carry the tag of %s, and nobody knows which it is: take it off the other: lvchange --deltag %s %s/NAME", o.name, found.Name, l.Name, thing(identity), identity, g.Name)
 		case l.Has(identity):
 			found, ok = l, true
-		case slices.Contains(names, l.Name) && p.anonymous(l):
-			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: %s", p.name, p.anonymousText(l, identity))
+		case slices.Contains(names, l.Name) && o.anonymous(l):
+			return vg.LV{}, false, volume.Errorf(volume.InUse, "pool %q: %s", o.name, o.anonymousText(l, identity))
 		}
 	}
 	if !ok || slices.Contains(names, found.Name) {
 		return found, ok, nil
 	}
-	return vg.LV{}, false, p.named(found)
+	return vg.LV{}, false, o.named(found)
 }
 
 // anonymous reports whether a logical volume has tags of loam and none that says whose it is, ours or another's.
-func (p *Pool) anonymous(l vg.LV) bool {
+func (o owner) anonymous(l vg.LV) bool {
 	if !slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagPrefix) }) {
 		return false
 	}
@@ -102,16 +127,16 @@ func (p *Pool) anonymous(l vg.LV) bool {
 }
 
 // anonymousText says what is wrong with an anonymous logical volume, and what to do where it is what the tag names.
-func (p *Pool) anonymousText(l vg.LV, identity string) string {
-	return fmt.Sprintf("logical volume %q has tags of loam, and none that says whose it is; where it is %s: lvchange --addtag %s %s/%[1]s", l.Name, thing(identity), identity, p.config.VolumeGroup)
+func (o owner) anonymousText(l vg.LV, identity string) string {
+	return fmt.Sprintf("logical volume %q has tags of loam, and none that says whose it is; where it is %s: lvchange --addtag %s %s/%[1]s", l.Name, thing(identity), identity, o.group)
 }
 
 // volumeIn finds the logical volume of a volume, whole or not, as owned does.
-func (p *Pool) volumeIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
-	return p.owned(g, tagVolume+id.String(), p.lvName(forVolume, id.Name))
+func (o owner) volumeIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
+	return o.owned(g, tagVolume+id.String(), o.lvName(forVolume, id.Name))
 }
 
 // snapshotIn finds the logical volume of a snapshot, alone or in a group, whole or not, as owned does.
-func (p *Pool) snapshotIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
-	return p.owned(g, tagSnapshot+id.String(), p.lvName(forSnapshot, id.Name), p.lvName(forMember, id.Name))
+func (o owner) snapshotIn(g *vg.Layout, id volume.ID) (vg.LV, bool, error) {
+	return o.owned(g, tagSnapshot+id.String(), o.lvName(forSnapshot, id.Name), o.lvName(forMember, id.Name))
 }
