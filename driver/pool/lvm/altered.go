@@ -55,24 +55,12 @@ func (p *Pool) foreignTypes(g *vg.Layout, name string) (types []string) {
 			continue
 		}
 		for _, s := range l.Segments {
-			if s.Type != "" && !p.makes(s.Type, part) && !slices.Contains(types, s.Type) {
+			if s.Type != "" && !p.layout.makes(s.Type, part) && !slices.Contains(types, s.Type) {
 				types = append(types, s.Type)
 			}
 		}
 	}
 	return types
-}
-
-// makes reports whether a segment of that type is one of a volume or snapshot of the pool as loam makes them, or of a part of such a one.
-func (p *Pool) makes(segmentType string, part bool) bool {
-	switch {
-	case p.thin():
-		return segmentType == "thin"
-	case p.shape.meta > 0 && !part:
-		return strings.HasPrefix(segmentType, string(p.config.Type)) || segmentType == "striped" // its snapshots are not RAID
-	default:
-		return segmentType == "striped"
-	}
 }
 
 // removeMoved makes the device of a logical volume go that pvmove is at work on, and reports whether it is one. LVM would make
@@ -98,15 +86,6 @@ func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bo
 
 func (p *Pool) isOpen(name string) error {
 	return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
-}
-
-// writable says whether somebody has made a thick volume read-only in its metadata (lvchange --permission r). Of a thin one that is
-// what loam itself does (permit). The kind of its error is InUse.
-func (p *Pool) writable(id volume.ID, l vg.LV) error {
-	if p.thin() || l.Writable {
-		return nil
-	}
-	return volume.Errorf(volume.InUse, "volume %q: logical volume %s/%s is read-only in its metadata, and loam has not made it so: lvchange --permission rw %[2]s/%[3]s, or attach the volume read-only", id, p.config.VolumeGroup, l.Name)
 }
 
 // isMerging reports whether a snapshot is to be merged into a logical volume.

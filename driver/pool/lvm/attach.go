@@ -43,7 +43,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		err = p.settleReadyTo(ctx, l)
 	}
 	if err == nil && !readOnly {
-		err = p.writable(id, l)
+		err = p.layout.writable(id, l)
 	}
 	if err == nil && v.Attached() {
 		err = p.vg.MendSuspended(ctx, name)
@@ -95,14 +95,7 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 // where there is no such one. Of a thin one, the permission has to be set before.
 func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ...string) (string, error) {
 	c := vg.Activate(vg.Only(name, tags...), p.isMerging(ctx, name))
-	switch {
-	case p.thin() && readOnly:
-		c.Select.Is = vg.ReadOnly
-	case p.thin():
-		c.Select.Is = vg.Writable
-	case readOnly:
-		c.Settings = p.vg.ReadOnly(name)
-	}
+	p.layout.activate(&c, name, readOnly)
 	if err := p.vg.Change(ctx, c); err != nil {
 		return "", err
 	}
@@ -114,7 +107,7 @@ func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ..
 // setting that makes only the activation read-only would do that to the thin pool, too. So it is in the
 // metadata, and every attach sets it anew.
 func (p *Pool) permit(ctx context.Context, id volume.ID, l vg.LV, readOnly bool) error {
-	if !p.thin() || l.Writable != readOnly {
+	if !p.layout.permits() || l.Writable != readOnly {
 		return nil
 	}
 	if err := p.vg.Change(ctx, vg.Permit(vg.Only(l.Name, tagVolume+id.String()), !readOnly)); err != nil {

@@ -19,7 +19,7 @@ import (
 // a group each command that takes space for a volume is given the disks that fit. Where all disks are alike, no command is.
 
 // blocksOf returns the size of a logical block of each disk of the group that is there, by its path.
-func (p *Pool) blocksOf(g *vg.Layout) (map[string]volume.Size, error) {
+func (p *ground) blocksOf(g *vg.Layout) (map[string]volume.Size, error) {
 	blocks := map[string]volume.Size{}
 	for _, d := range g.Disks {
 		if d.Missing || !strings.HasPrefix(d.Path, "/") {
@@ -44,7 +44,7 @@ var dataPart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(
 
 // shown returns the size of the logical blocks that a logical volume has where it lies now: the largest of its disks'. One
 // in a thin pool has those of the pool. 0 where none of its disks is there.
-func (p *Pool) shown(g *vg.Layout, l vg.LV, blocks map[string]volume.Size) (largest volume.Size) {
+func (p *ground) shown(g *vg.Layout, l vg.LV, blocks map[string]volume.Size) (largest volume.Size) {
 	if all := sizes(blocks); len(all) == 1 {
 		return all[0]
 	}
@@ -66,7 +66,7 @@ func (p *Pool) shown(g *vg.Layout, l vg.LV, blocks map[string]volume.Size) (larg
 
 // blockOf returns the size of the logical blocks that belong to a volume or snapshot: what was recorded when it was made, and
 // where a release has made it that did not record it, what it has now.
-func (p *Pool) blockOf(g *vg.Layout, l vg.LV) (volume.Size, error) {
+func (p *ground) blockOf(g *vg.Layout, l vg.LV) (volume.Size, error) {
 	r, err := readRecord(l.Tags)
 	if err != nil || r.BlockBytes != 0 {
 		return r.BlockBytes, err
@@ -75,14 +75,14 @@ func (p *Pool) blockOf(g *vg.Layout, l vg.LV) (volume.Size, error) {
 	if err != nil {
 		return 0, err
 	}
-	if origin, ok := g.Find(l.Origin); ok && !p.thin() { // a copy-on-write snapshot shows what its volume does
+	if origin, ok := g.Find(l.Origin); ok && l.IsCOW() { // it shows what its volume does
 		l = origin
 	}
 	return p.shown(g, l, blocks), nil
 }
 
 // withBlock adds the size of its logical blocks to a volume that has none recorded. Nobody knows it while its disks are away.
-func (p *Pool) withBlock(g *vg.Layout, l vg.LV, v volume.Volume) volume.Volume {
+func (p *ground) withBlock(g *vg.Layout, l vg.LV, v volume.Volume) volume.Volume {
 	if v.BlockBytes == 0 {
 		v.BlockBytes, _ = p.blockOf(g, l)
 	}
@@ -102,23 +102,6 @@ func mixedText(g *vg.Layout, blocks map[string]volume.Size) string {
 		parts = append(parts, fmt.Sprintf("%d on %s", int64(size), strings.Join(on, ", ")))
 	}
 	return fmt.Sprintf("volume group %q has logical blocks of different sizes (bytes): %s", g.Name, strings.Join(parts, "; "))
-}
-
-// mixedRoom is what volumes of disks that are alike can have, and a note for people; an empty note where all disks are.
-func (p *Pool) mixedRoom(g *vg.Layout) (total, largest int64, note string) {
-	blocks, err := p.blocksOf(g)
-	if err != nil {
-		return 0, 0, "" // what is to be done there says so
-	}
-	all := sizes(blocks)
-	if len(all) < 2 {
-		return 0, 0, ""
-	}
-	for _, block := range all {
-		sum, one := p.shape.room(freeOn(g, p.alike(g, blocks, block)))
-		total, largest = total+sum, max(largest, one)
-	}
-	return total, largest, mixedText(g, blocks) + ": a volume is made on disks that are alike, and it and its copies grow only onto disks with no larger blocks than it was made with"
 }
 
 // fits says whether the device of a volume has, or will have, no larger logical blocks than belong to it. The kind of its error is
@@ -148,10 +131,6 @@ func (p *Pool) fits(ctx context.Context, v volume.Volume, l vg.LV) error {
 	if has <= v.BlockBytes {
 		return nil
 	}
-	lies := l.Name
-	if p.thin() {
-		lies = p.config.ThinPool + "_tdata"
-	}
 	return volume.Errorf(volume.InUse, "volume %q was made with logical blocks of %d bytes and lies on a disk with %d now, where its file system cannot be mounted: see lvs -a -o +devices %s, and pvmove --name %s from that disk to one with blocks of %[2]d",
-		v.ID, int64(v.BlockBytes), int64(has), p.config.VolumeGroup, lies)
+		v.ID, int64(v.BlockBytes), int64(has), p.config.VolumeGroup, p.layout.lies(l))
 }

@@ -20,7 +20,7 @@ func (p *Pool) copyBlocks(ctx context.Context, spec volume.Spec) (volume.Volume,
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	identity, cost := tagVolume+spec.ID.String(), p.cost(made.Size)
+	identity, cost := tagVolume+spec.ID.String(), p.layout.cost(made.Size)
 	half := made
 	half.Tags = append(slices.Clone(made.Tags), tagMaking)
 	made.Tags = append(slices.Clone(made.Tags), filled...)
@@ -65,7 +65,7 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	if r.States[from.Name].Invalid {
 		return from, made, nil, p.lost(*spec.Source)
 	}
-	size, err := spec.PickSize(from.Size, p.unit(), p.unit())
+	size, err := spec.PickSize(from.Size, p.layout.unit(), p.layout.unit())
 	if err != nil {
 		return from, made, nil, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
@@ -80,10 +80,10 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	}
 	tags, err := copyTags(at.apply(spec), from.LV)
 	filled = []string{tagReady}
-	if size > from.Size && p.wipes() {
+	if size > from.Size && p.layout.wipes() {
 		filled[0] = wipedTag(from.Size)
 	}
-	if p.wipes() {
+	if p.layout.wipes() {
 		filled = append(filled, readyToTag(size))
 	}
 	return from, newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: tags}, at.on}, filled, err
@@ -115,7 +115,7 @@ func (p *Pool) fill(ctx context.Context, from copySource, to vg.LV) (err error) 
 		}
 		source = vg.LV{Name: p.lvName(forSpare, id.Name), Size: from.Size, Origin: from.Name, Tags: []string{tagSpare + text, tagMaking}}
 		defer func() { err = errors.Join(err, p.remove(end, source.Name, p.identity(source))) }()
-		cost := p.snapshotCost(source.Size)
+		cost := p.layout.snapshotCost(source.Size)
 		if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, source.Origin, source, false) }); err != nil {
 			return p.why(ctx, err, cost)
 		}

@@ -29,7 +29,7 @@ func TestCapacityIsHonest(t *testing.T) {
 		"a full disk":             {Config{Type: RAID1}, []int64{10, 0}, 0, 0, 0},
 	} {
 		s := c.config.shape()
-		total, largest := s.room(c.free)
+		total, largest := s.capacity(c.free)
 		if total != c.total || largest != c.largest || s.bytes(largest, 1) != c.largestBytes {
 			t.Errorf("%s of %v: %d and %d extents, %d bytes; want %d, %d, %d", what, c.free, total, largest, s.bytes(largest, 1), c.total, c.largest, c.largestBytes)
 		}
@@ -68,7 +68,7 @@ func TestThinCapacityCountsDataAndMetadata(t *testing.T) {
 		c.config.VolumeGroup, c.config.ThinPool = "vg0", "tp"
 		g := base()
 		c.change(g)
-		r, err := testPool(t, c.config).reportedRoom(g)
+		r, err := testPool(t, c.config).reportedCapacity(g)
 		if err != nil || volume.Size(r.free) != c.free || volume.Size(r.largest) != c.free || (c.trouble == "") != (r.trouble == "") || !strings.Contains(r.trouble, c.trouble) {
 			t.Errorf("%s: %+v, %v; want %d free", what, r, err, c.free)
 		}

@@ -15,9 +15,11 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-func fakePool(t *testing.T, f *vgtest.LVM) *Pool {
+func fakePool(t *testing.T, f *vgtest.LVM) *Pool { return fakePoolOf(t, Config{VolumeGroup: "vg0"}, f) }
+
+func fakePoolOf(t *testing.T, c Config, f *vgtest.LVM) *Pool {
 	t.Helper()
-	p, err := newPool("fast", "n1", Config{VolumeGroup: "vg0"}, host.New(f), f)
+	p, err := newPool("fast", "n1", c, host.New(f), f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,14 +12,14 @@ import (
 // copy makes a volume from a snapshot or another volume: of a thick one by copying its blocks, in a thin pool by
 // a snapshot that can be written to, in one command where it is not to be larger.
 func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error) {
-	if !p.thin() {
+	if !p.layout.shares() {
 		return p.copyBlocks(ctx, spec)
 	}
 	g, source, err := p.source(ctx, *spec.Source)
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	size, err := spec.PickSize(source.Size, p.unit(), p.unit())
+	size, err := spec.PickSize(source.Size, p.layout.unit(), p.layout.unit())
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
@@ -32,7 +32,7 @@ func (p *Pool) copy(ctx context.Context, spec volume.Spec) (volume.Volume, error
 		return volume.Volume{}, err
 	}
 	made := vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagReady)}
-	cost := p.cost(size)
+	cost := p.layout.cost(size)
 	err = p.take(ctx, cost, func() error {
 		if size == source.Size {
 			return p.lvsnapshot(ctx, source.Name, made, true)

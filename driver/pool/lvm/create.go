@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
@@ -25,7 +24,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if spec.Source != nil {
 		return p.copy(ctx, spec)
 	}
-	size, err := spec.PickSize(0, p.unit(), p.unit())
+	size, err := spec.PickSize(0, p.layout.unit(), p.layout.unit())
 	if err != nil {
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", spec.ID, err)
 	}
@@ -33,7 +32,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	at, err := p.place(g, spec, size)
+	at, err := p.layout.place(g, spec, size)
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -44,12 +43,7 @@ func (p *Pool) Create(ctx context.Context, spec volume.Spec) (volume.Volume, err
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	made := newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagVolume+spec.ID.String(), tagFresh)}, at.on}
-	if p.thin() {
-		made.Tags = append(made.Tags, tagReady)
-	} else {
-		made.Tags = append(made.Tags, wipedTag(0))
-	}
+	made := newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: append(tags, tagVolume+spec.ID.String(), tagFresh, p.layout.created())}, at.on}
 	return p.make(ctx, spec, made, p.lvcreate(made, "n"))
 }
 
@@ -64,13 +58,7 @@ type newLV struct {
 // machine starts (--setautoactivation is not there for RAID and thin ones).
 func (p *Pool) lvcreate(l newLV, activate string) vg.Command {
 	c := p.creates(l.LV, "--activate", activate, "--ignoreactivationskip")
-	size := fmt.Sprintf("%db", l.Size)
-	if p.thin() {
-		c.Flags = append(c.Flags, "--virtualsize", size, "--thinpool", p.config.ThinPool)
-	} else {
-		c.Flags = append(c.Flags, "--zero", "n", "--wipesignatures", "n", "--size", size)
-		c.Flags = append(c.Flags, p.shape.args...)
-	}
+	c.Flags = append(c.Flags, p.layout.createFlags(l.Size)...)
 	c.On = l.on
 	return c
 }
@@ -87,7 +75,7 @@ func (p *Pool) creates(l vg.LV, flags ...string) vg.Command {
 // make runs the command that makes a volume. Where it fails, the volume may be there nevertheless: made
 // by a call that was cut off, or by this one.
 func (p *Pool) make(ctx context.Context, spec volume.Spec, made newLV, command vg.Command) (volume.Volume, error) {
-	cost := p.cost(made.Size)
+	cost := p.layout.cost(made.Size)
 	err := p.take(ctx, cost, func() error {
 		return p.vg.Change(ctx, command)
 	})

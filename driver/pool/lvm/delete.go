@@ -61,7 +61,7 @@ func (p *Pool) gone(ctx context.Context, g *vg.Layout, names ...string) error {
 			return volume.Errorf(volume.InUse, "pool %q: logical volume %q is not in the metadata of volume group %q, and its device %s is there: vgcfgrestore the metadata that have it, or, where nothing uses it, dmsetup remove %s", p.name, name, g.Name, d.Device, p.vg.Mapped(name))
 		}
 	}
-	if !p.thin() {
+	if p.vg.Thin() == nil {
 		return nil
 	}
 	if t, _ := g.Find(p.config.ThinPool); t.Messages > 0 {
@@ -86,9 +86,7 @@ func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l vg.LV) error {
 		return p.hasSnapshots(g, id, "deleted")
 	}
 	only := vg.Only(l.Name, tagVolume+id.String())
-	if !p.thin() {
-		only.Is = vg.WithoutSnapshots // one may have been taken since
-	}
+	only.Is = p.layout.removable() // a snapshot may have been taken since
 	return p.lvremove(ctx, l.Name, tagVolume+id.String(), only)
 }
 
@@ -146,4 +144,19 @@ func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
 		return err
 	}
 	return p.removed(ctx, name, identity)
+}
+
+// keepReadOnlyAll is keepReadOnly of all that is in the pool.
+func (p *Pool) keepReadOnlyAll(ctx context.Context) (string, error) {
+	g, err := p.vg.Layout(ctx)
+	if err != nil {
+		return "", err
+	}
+	var ours []string
+	for _, l := range g.LVs {
+		if p.ours(l) {
+			ours = append(ours, l.Name)
+		}
+	}
+	return p.layout.keepReadOnly(ours...)
 }

@@ -46,10 +46,10 @@ func (p *Pool) explain(err error, r *vg.Report, cost int64) error {
 	if r.Texts > 0 && r.TextFree < textOfOne {
 		return volume.Errorf(volume.Full, "pool %q: %s (%w)", p.name, textsFull(r), err)
 	}
-	if room, roomErr := p.reportedRoom(r); roomErr != nil {
-		return roomErr
-	} else if cost > 0 && cost > room.largest {
-		return p.full(g, room, cost)
+	if has, err := p.reportedCapacity(r); err != nil {
+		return err
+	} else if cost > 0 && cost > has.largest {
+		return p.full(g, has, cost)
 	}
 	if of != "" {
 		return volume.Errorf(volume.Internal, "pool %q: logical volume %s/%s: %w", p.name, g.Name, of, err)

@@ -27,7 +27,7 @@ func TestADiskThatIsNotAllocatableIsNoRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := testPool(t, Config{VolumeGroup: "vg0"})
-	if r, err := p.reportedRoom(g); err != nil || r.free != 500 || r.total != 508 {
+	if r, err := p.reportedCapacity(g); err != nil || r.free != 500 || r.total != 508 {
 		t.Errorf("room is %+v, %v; the disk that is not allocatable is no room", r, err)
 	}
 }

@@ -29,7 +29,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 	if err := p.grownByOthers(id, l); err != nil {
 		return v, err
 	}
-	size, err := v.Grown(asked, p.unit())
+	size, err := v.Grown(asked, p.layout.unit())
 	if err != nil {
 		return v, err
 	}
@@ -47,7 +47,7 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 		return volume.Volume{}, p.hasSnapshots(g, id, "expanded")
 	}
 	if err := p.extend(ctx, id, l, size, v.BlockBytes); err != nil {
-		err = p.why(ctx, err, p.cost(size)-p.cost(v.Size)+p.shape.meta)
+		err = p.why(ctx, err, p.layout.cost(size)-p.layout.cost(v.Size)+p.layout.parts().meta)
 		return volume.Volume{}, volume.Errorf(volume.KindOf(err), "volume %q: %w", id, err)
 	}
 	l.Size = size
@@ -56,8 +56,12 @@ func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (vo
 
 // extend gives a logical volume its new size.
 func (p *Pool) extend(ctx context.Context, id volume.ID, l vg.LV, size, block volume.Size) error {
-	cost := p.cost(size) - p.cost(l.Size)
-	on, err := p.growsOn(ctx, block, cost)
+	cost := p.layout.cost(size) - p.layout.cost(l.Size)
+	g, err := p.vg.Layout(ctx)
+	if err != nil {
+		return err
+	}
+	on, err := p.layout.growsOn(g, block, cost)
 	if err != nil {
 		return err
 	}
@@ -66,10 +70,10 @@ func (p *Pool) extend(ctx context.Context, id volume.ID, l vg.LV, size, block vo
 		if err != nil {
 			return err
 		}
-		if p.wipes() && active && l.Has(tagReady) {
+		if p.layout.wipes() && active && l.Has(tagReady) {
 			return p.extendAttached(ctx, id, l, size, on)
 		}
-		if !p.thin() && active && !l.Has(tagReady) { // left so by a crash while it was being wiped
+		if active && !l.Has(tagReady) { // left so by a crash while it was being wiped
 			if err := p.deactivate(ctx, l.Name, tagVolume+id.String()); err != nil {
 				return err
 			}
@@ -89,9 +93,9 @@ func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l vg.LV, size volum
 	var add, del []string
 	only := vg.Only(l.Name, identity)
 	switch {
-	case p.thin() || (!noted && !l.Has(tagReady)) || (!noted && !p.wipes()):
+	case !noted && (!l.Has(tagReady) || !p.layout.wipes()):
 		return nil
-	case !p.wipes(): // where it does not matter
+	case !p.layout.wipes(): // where it does not matter
 		del = []string{tagReadyTo + to}
 	case l.Has(tagReady):
 		add, del = replaceReadyTo(to, noted, size)
@@ -113,7 +117,7 @@ func replaceReadyTo(was string, noted bool, is volume.Size) (add, del []string) 
 
 // lvextend extends a logical volume with extents of the given disks or ranges, or with any.
 func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, on []string) error {
-	further, err := p.keepReadOnly(name)
+	further, err := p.layout.keepReadOnly(name)
 	if err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func (p *Pool) ofOwnType(ctx context.Context, l vg.LV) error {
 	}
 	l, _ = g.Find(l.Name)
 	for _, s := range l.Segments {
-		if s.Type != "" && !p.makes(s.Type, false) && !vg.IsCache(s.Type) {
+		if s.Type != "" && !p.layout.makes(s.Type, false) && !vg.IsCache(s.Type) {
 			return volume.Errorf(volume.InUse, "logical volume %s/%s is of type %s, which pool %q does not make, so it can be expanded only while it is not attached", g.Name, l.Name, s.Type, p.name)
 		}
 	}
@@ -212,9 +216,9 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges
 	if err != nil {
 		return nil, err
 	}
-	wiped := p.extentsOf(g, spare.Name)
+	wiped, parts := p.extentsOf(g, spare.Name), p.layout.parts()
 	// Without ranges LVM would take any extents, which nobody has wiped.
-	if got, want := vg.Extents(wiped), int64(spare.Size/p.extentSize())/p.shape.data*int64(p.shape.images); got != want {
+	if got, want := vg.Extents(wiped), int64(spare.Size/p.extentSize())/parts.data*int64(parts.images); got != want {
 		return nil, volume.Errorf(volume.Internal, "%d extents were wiped for logical volume %q, and %d of them are found", want, spare.Name, got)
 	}
 	for _, r := range wiped {
@@ -227,7 +231,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges
 // of its images.
 func (p *Pool) extentsOf(g *vg.Layout, name string) (ranges []vg.Range) {
 	for _, l := range g.LVs {
-		if strings.HasPrefix(l.Name, name+"_rimage_") || (l.Name == name && p.shape.meta == 0) {
+		if strings.HasPrefix(l.Name, name+"_rimage_") || (l.Name == name && p.layout.parts().meta == 0) {
 			ranges = append(ranges, l.Ranges()...)
 		}
 	}

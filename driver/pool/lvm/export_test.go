@@ -52,7 +52,7 @@ func (p *Pool) comparable(g *vg.Layout) string {
 		}
 		fmt.Fprintf(&b, "%s is %d, writable %t, with snapshots %t, merging %t, moved %t, uuid %s, size %d cow %d pool %q thin %d origin %q %q\n",
 			l.Name, l.Type, l.Writable, l.HasSnapshots, l.Merging, l.Moved, l.UUID, l.Size, l.Store, l.Pool, l.ThinID, l.Origin, slices.Sorted(slices.Values(l.Tags)))
-		if p.thin() && l.Name == p.config.ThinPool {
+		if l.Name == p.config.ThinPool {
 			zeroing := map[bool]string{true: "z", false: "-"}[l.Zeroes]
 			fmt.Fprintf(&b, "chunk %d, zeroing %s, metadata %d, transaction %d\n", l.Chunk, zeroing, l.MetadataSize, l.Transaction)
 		}

@@ -8,80 +8,56 @@ import (
 )
 
 // full is the error of a pool that has not as much as is asked. It says how much there is, and what has the rest.
-func (p *Pool) full(g *vg.Layout, r room, cost int64) error {
+func (p *Pool) full(g *vg.Layout, r capacity, cost int64) error {
 	if r.broken {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
 	}
-	extent := p.unit() / volume.Size(p.shape.data)
-	text := fmt.Sprintf("pool %q is full: %s; %s at most can be made, %s asked", p.name, p.takenBy(g, r), p.bytes(r.largest, extent), p.bytes(cost, extent))
+	extent := p.extentSize()
+	text := fmt.Sprintf("pool %q is full: %s; %s at most can be made, %s asked", p.name, p.layout.takenBy(g, r), p.layout.bytes(r.largest, extent), p.layout.bytes(cost, extent))
 	if r.trouble != "" {
 		text += "; " + r.trouble
 	}
 	return volume.Errorf(volume.Full, "%s", text)
 }
 
-// takenBy says what has how much of the pool. Of thick volumes that is in bytes on the disks, with all copies.
-func (p *Pool) takenBy(g *vg.Layout, r room) string {
-	if p.thin() {
-		return p.thinTakenBy(g)
-	}
-	names := map[string]vg.LV{} // of ours
-	for _, l := range g.LVs {
-		if p.ours(l) {
-			names[l.Name] = l
-		}
-	}
-	var total, free, volumes, snapshots, others int64
-	for _, d := range g.Disks {
-		total, free = total+d.Extents, free+d.Free
-	}
-	for _, part := range g.LVs {
-		n := vg.Extents(part.Ranges())
-		l, ours := names[part.Whole()]
-		switch {
-		case !ours:
-			others += n
-		case l.IsCOW():
-			snapshots += n
-		default:
-			volumes += n
-		}
-	}
-	size := func(extents int64) volume.Size { return volume.Size(extents) * g.Extent }
-	text := fmt.Sprintf("volume group %q has %s, of which volumes of the pool take %s, their snapshots %s, other logical volumes %s, and %s are free", g.Name, size(total), size(volumes), size(snapshots), size(others), size(free))
-	if r.reserve > 0 {
-		text += fmt.Sprintf("; the pool keeps back %s (reserve)", p.bytes(r.reserve+p.shape.meta, g.Extent))
-	}
-	return text
-}
-
-func (p *Pool) thinTakenBy(g *vg.Layout) string {
-	t, _ := g.Find(p.config.ThinPool)
-	var ours, others volume.Size
-	for _, l := range g.LVs {
-		switch {
-		case l.Pool != t.Name:
-		case p.ours(l):
-			ours += l.Size
-		default:
-			others += l.Size
-		}
-	}
-	promised, mapped := p.promises(t)
-	text := fmt.Sprintf("thin pool %s/%s has %s and promises %s, of which volumes and snapshots of the pool have %s, and others %s", g.Name, t.Name, t.Size, min(promised, mapped), ours, others)
-	if mapped < promised {
-		text += fmt.Sprintf("; its metadata can map no more (lvextend --poolmetadatasize), else it would promise %s", promised)
-	}
-	if back := p.config.Reserve(t.Size); back > 0 {
-		text += fmt.Sprintf("; the pool keeps back %s (reserve)", back)
-	}
-	return text
-}
-
 // reserveTrouble says that a reserve leaves nothing of what the pool has; empty where it does.
-func (p *Pool) reserveTrouble(back, of volume.Size) string {
+func reserveTrouble(back, of volume.Size) string {
 	if back == 0 || back < of {
 		return ""
 	}
 	return fmt.Sprintf("the reserve of %s is all of the %s that the pool has: make the reserve smaller, or the pool larger", back, of)
+}
+
+// What a volume group is held back by beside its free extents: how much its metadata may say, how many logical volumes it may
+// have, how large its disks really are, and how extents are chosen.
+
+// textOfOne is what the metadata of a group may need for one volume more: most take 1 to 2 KiB, one with the longest tags more.
+const textOfOne = 16 * volume.KiB
+
+func textsFull(g *vg.Report) string {
+	return fmt.Sprintf("volume group %q has %s left for its metadata, which describe each volume: delete some, or add a disk with a larger area (pvcreate --metadatasize) and have the small ones ignored (pvchange --metadataignore y)", g.Name, g.TextFree)
+}
+
+func countFullText(g *vg.Report) string {
+	return fmt.Sprintf("volume group %q has %d logical volumes, and may have %d: vgchange --logicalvolume 0 %[1]s lets it have any number", g.Name, g.CountLVs, g.MaxLVs)
+}
+
+// heldBack says why nothing can be made in a group, whatever is free; empty where that is not so.
+func (p *Pool) heldBack(g *vg.Report) string {
+	if small := p.vg.TooSmall(&g.Layout); small != "" {
+		return small
+	}
+	if g.CountFull() {
+		return countFullText(g)
+	}
+	return ""
+}
+
+// moves says what pvmove is at work on, empty where it is not.
+func moves(g *vg.Layout) string {
+	move := g.Move()
+	if move == "" {
+		return ""
+	}
+	return fmt.Sprintf("logical volumes are being moved to other disks (%s): what is moved is not deleted, expanded or snapshotted until that has ended", move)
 }

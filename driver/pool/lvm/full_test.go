@@ -47,7 +47,7 @@ func TestAFullPoolSaysWhatHasItsRoom(t *testing.T) {
 		c.config.VolumeGroup = "vg0"
 		p := testPool(t, c.config)
 		p.reported(g)
-		r, err := p.reportedRoom(g)
+		r, err := p.reportedCapacity(g)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue

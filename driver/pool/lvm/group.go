@@ -70,7 +70,7 @@ func (p *Pool) members(g *vg.Layout, spec volume.SnapshotSpec) (members []member
 		if err != nil {
 			return nil, 0, err
 		}
-		members, cost = append(members, member{origin, s}), cost+p.snapshotCost(s.Size)
+		members, cost = append(members, member{origin, s}), cost+p.layout.snapshotCost(s.Size)
 	}
 	return members, cost, nil
 }

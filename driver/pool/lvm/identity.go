@@ -52,11 +52,8 @@ func parseIdentity(tag string) (i identity.Identity, is bool, err error) {
 
 // at is where the pool is to be. A group, or a thin pool, that is there was made by somebody for it.
 func (p *Pool) at(g *vg.Layout) identity.Place {
-	at := identity.Place{Pool: p.name, Node: p.node, Kind: identity.LVMThick, Where: fmt.Sprintf("volume group %q", p.config.VolumeGroup), Create: p.config.Create || g != nil}
-	if p.thin() {
-		at.Kind, at.Where = identity.LVMThin, fmt.Sprintf("thin pool %q of volume group %q", p.config.ThinPool, p.config.VolumeGroup)
-	}
-	return at
+	kind, where := p.layout.where()
+	return identity.Place{Pool: p.name, Node: p.node, Kind: kind, Where: where, Create: p.config.Create || g != nil}
 }
 
 // errRefused is in the error of a group that is there and is not this pool's, or of one that is not there and is known.
@@ -136,9 +133,9 @@ func (p *Pool) tagsIn(g *vg.Layout) (own *identity.Identity, elsewhere string, e
 			}
 		}
 	}
-	look(g.Tags, !p.thin(), false, "the volume group itself, with thick volumes")
+	look(g.Tags, p.config.ThinPool == "", false, "the volume group itself, with thick volumes")
 	for _, l := range g.LVs {
-		isOwn := p.thin() && l.Name == p.config.ThinPool
+		isOwn := l.Name == p.config.ThinPool
 		look(l.Tags, isOwn, isOwn, fmt.Sprintf("thin pool %q", l.Name))
 	}
 	return own, elsewhere, err
@@ -181,8 +178,8 @@ func (p *Pool) establish(ctx context.Context, r *vg.Report) error {
 		}
 		i := identity.New(p.at(g), how)
 		c := vg.Command{Name: "vgchange", Flags: []string{"--addtag", identityTag(i)}}
-		if p.thin() {
-			c.Name, c.Of = "lvchange", p.config.ThinPool
+		if c.Of = p.config.ThinPool; c.Of != "" {
+			c.Name = "lvchange"
 		}
 		if err := p.vg.ChangeOutside(ctx, c); err != nil {
 			return p.explain(err, r, 0)

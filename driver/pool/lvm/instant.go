@@ -3,8 +3,6 @@ package lvm
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/loam-storage/loam/driver/host"
@@ -81,52 +79,5 @@ func (p *Pool) prepareAnew(ctx context.Context, g *vg.Layout, m member) (take fu
 	if !there || !originThere || !s.Has(p.identity(m.LV)) || !s.Has(tagMaking) || !origin.Has(p.identity(m.volume)) || s.Origin != origin.Name {
 		return nil, volume.Errorf(volume.Unavailable, "pool %q: snapshot %q was changed by somebody else while it was made", p.name, m.LV.Name)
 	}
-	if p.thin() {
-		return p.prepareThin(s, origin)
-	}
-	return p.prepareCOW(ctx, s)
-}
-
-// prepareThin removes the thin device of a snapshot, and takes it again with the same number.
-func (p *Pool) prepareThin(s, origin vg.LV) (func() error, error) {
-	table, err := p.machine.MapperTable(p.vg.Mapped(origin.Name))
-	if err != nil {
-		return nil, err
-	}
-	of, number := strconv.FormatInt(origin.ThinID, 10), strconv.FormatInt(s.ThinID, 10)
-	if fields := strings.Fields(table.Parameters); table.Target != "thin" || len(fields) < 2 || fields[1] != of || number == "0" || number == of {
-		return nil, volume.Errorf(volume.Internal, "pool %q: LVM has numbers %s and %s in the thin pool for logical volume %q and snapshot %q, and device-mapper has %q for the first", p.name, of, number, origin.Name, s.Name, table.Parameters)
-	}
-	target := p.vg.Mapped(p.config.ThinPool) + "-tpool"
-	if err := p.machine.MapperMessage(target, "delete "+number); err != nil {
-		return nil, err
-	}
-	return func() error { return p.machine.MapperMessage(target, "create_snap "+number+" "+of) }, nil
-}
-
-// prepareCOW takes the snapshot off its volume and has it begin with nothing: a store that begins with zeros is a new one
-// (drivers/md/dm-snap-persistent.c).
-func (p *Pool) prepareCOW(ctx context.Context, s vg.LV) (func() error, error) {
-	name := p.vg.Mapped(s.Name)
-	table, err := p.machine.MapperTable(name)
-	if err != nil {
-		return nil, err
-	}
-	mapped, err := p.machine.MappedDevices()
-	if err != nil {
-		return nil, err
-	}
-	cow, active := mapped[name+"-cow"]
-	if table.Target != "snapshot" || !active {
-		return nil, volume.Errorf(volume.Internal, "pool %q: device-mapper has %q for snapshot %q", p.name, table.Target, s.Name)
-	}
-	off := table
-	off.Target, off.Parameters = "error", ""
-	if err := p.machine.SetMapperTable(name, off); err != nil {
-		return nil, err
-	}
-	if err := host.Wipe(ctx, cow.Device, 0, cowChunk, host.WipeZero); err != nil {
-		return nil, err
-	}
-	return func() error { return p.machine.SetMapperTable(name, table) }, nil
+	return p.layout.retake(ctx, s, origin)
 }

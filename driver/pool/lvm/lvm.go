@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"sync/atomic"
 
 	"k8s.io/klog/v2"
@@ -27,15 +26,10 @@ import (
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
-	owner
-	config    Config
-	shape     shape
-	machine   *host.Host
-	vg        *vg.Group
-	diskBlock func(path string) (volume.Size, error) // size of a logical block
-	lock      *os.File                               // nil while only inspected
-	release   func() error                           // lets the machine forget the pool when it is told to; nil while only inspected
-	extent    atomic.Int64                           // size of an extent, when LVM last reported it
+	*ground
+	layout  layout
+	lock    *os.File     // nil while only inspected
+	release func() error // lets the machine forget the pool when it is told to; nil while only inspected
 
 	held pool.HeldTimes // how long volumes were suspended for snapshots, at most
 
@@ -115,9 +109,8 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	if err := errors.Join(c.Check(), checkLength(c.VolumeGroup, name)); err != nil {
 		return nil, volume.Errorf(volume.Invalid, "pool %q: %w", name, err)
 	}
-	p := &Pool{
-		owner: owner{name: name, node: node, group: c.VolumeGroup}, config: c, shape: c.shape(), machine: machine, diskBlock: host.LogicalBlock,
-	}
+	p := &Pool{ground: &ground{owner: owner{name: name, node: node, group: c.VolumeGroup}, config: c, machine: machine, diskBlock: host.LogicalBlock}}
+	p.layout = layoutOf(p.ground)
 	p.vg = vg.New(vg.Options{
 		Name: c.VolumeGroup, Pool: name, Devices: c.Devices, Create: c.Create, ThinPool: c.ThinPool, Machine: machine, Runner: runner,
 		Ours: p.ours, Reported: p.reported,
@@ -126,8 +119,6 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	p.copies.of = map[string]*copied{}
 	return p, nil
 }
-
-func (p *Pool) thin() bool { return p.config.ThinPool != "" }
 
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
@@ -155,23 +146,8 @@ func (p *Pool) checkReport(r *vg.Report) error {
 
 // check says whether the group is one that the pool can be in.
 func (p *Pool) check(g *vg.Layout) error {
-	wrong := func(kind volume.Kind, format string, args ...any) error {
-		return volume.Errorf(kind, "pool %q: %w", p.name, volume.Errorf(kind, format, args...))
-	}
-	switch {
-	case p.tooFewDisks(g) && !slices.ContainsFunc(g.LVs, p.ours): // else it was one that had them
-		return wrong(volume.Invalid, "a volume of type %s needs %d disks, and volume group %q has %d", p.config.Type, p.shape.images, g.Name, len(g.Disks))
-	case !p.thin():
-		return nil
-	}
-	t, ok := g.Find(p.config.ThinPool)
-	switch {
-	case !ok:
-		return wrong(volume.Unavailable, "there is no logical volume %q in volume group %q", p.config.ThinPool, g.Name)
-	case t.Type != vg.TypeThinPool:
-		return wrong(volume.Invalid, "logical volume %q in volume group %q is not a thin pool", p.config.ThinPool, g.Name)
-	case !t.Zeroes:
-		return wrong(volume.Invalid, "thin pool %q in volume group %q does not zero its blocks, so one volume could read what another wrote: lvchange --zero y %[2]s/%[1]s", p.config.ThinPool, g.Name)
+	if err := p.layout.check(g); err != nil {
+		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}
 	return nil
 }
@@ -181,9 +157,6 @@ func (p *Pool) reported(r *vg.Report) {
 	p.extent.Store(int64(r.Extent))
 	p.noticeUsage(&r.Layout, r.States[p.config.ThinPool])
 }
-
-// tooFewDisks reports whether no volume can be made for that.
-func (p *Pool) tooFewDisks(g *vg.Layout) bool { return !p.thin() && len(g.Disks) < p.shape.images }
 
 // removeHalfMade removes what carries the tag of half-made things, or is in a group with such a member. What somebody has
 // renamed stays.

@@ -35,7 +35,7 @@ func (p *Pool) lookOrMake(ctx context.Context) (*vg.Report, error) {
 	}
 	half := slices.Contains(g.Tags, tagMaking)
 	// A group without the tag and with anything in it is not one that a crash left half made.
-	if p.thin() && (half || len(g.LVs) == 0) {
+	if p.config.ThinPool != "" && (half || len(g.LVs) == 0) {
 		if err := p.makeThinPool(ctx, &g.Layout); err != nil {
 			return nil, volume.Errorf(volume.KindOf(err), "pool %q: make thin pool %q in volume group %q: %w", p.name, p.config.ThinPool, p.config.VolumeGroup, err)
 		}

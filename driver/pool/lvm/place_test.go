@@ -13,9 +13,8 @@ import (
 // Two disks with small blocks and 10 extents each, and two with large ones and 40.
 func mixedPool(t *testing.T, c Config) (*Pool, *vg.Layout) {
 	t.Helper()
-	p := fakePool(t, &vgtest.LVM{Disks: []string{"/dev/vda"}})
 	c.VolumeGroup = "vg0"
-	p.config, p.shape = c, c.shape()
+	p := fakePoolOf(t, c, &vgtest.LVM{Disks: []string{"/dev/vda"}})
 	g := &vg.Layout{Name: "vg0", Extent: volume.MiB}
 	for _, name := range []string{"/dev/s1", "/dev/s2", "/dev/l1", "/dev/l2"} {
 		d := vg.Disk{Path: name, Allocatable: true, Extents: 40, Free: 40}
@@ -55,7 +54,7 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 		{what: "stripes over more disks than have small blocks", config: Config{Type: Striped, Stripes: 3}, size: 30 * volume.MiB, block: 4096, on: []string{"/dev/s1", "/dev/s2", "/dev/l1", "/dev/l2"}},
 	} {
 		p, g := mixedPool(t, c.config)
-		at, err := p.place(g, volume.Spec{BlockBytes: c.asked}, c.size)
+		at, err := p.layout.place(g, volume.Spec{BlockBytes: c.asked}, c.size)
 		if c.full != volume.Is(err, volume.Full) || !c.full && (err != nil || at.block != c.block || !slices.Equal(at.on, c.on)) {
 			t.Errorf("%s: %+v, %v", c.what, at, err)
 		}
@@ -64,17 +63,17 @@ func TestWhereVolumesLieOnDisksOfDifferentBlocks(t *testing.T) {
 		}
 	}
 	p, g := mixedPool(t, Config{})
-	if r, err := p.room(g, vg.State{}); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
+	if r, err := p.capacity(g, vg.State{}); err != nil || r.free != 100 || r.largest != 80 || r.note == "" || r.trouble != "" {
 		t.Errorf("the room is %+v, %v", r, err)
 	}
 	p.diskBlock = func(string) (volume.Size, error) { return 4096, nil }
-	if at, err := p.place(g, volume.Spec{}, 90*volume.MiB); err != nil || at.block != 4096 || at.on != nil {
+	if at, err := p.layout.place(g, volume.Spec{}, 90*volume.MiB); err != nil || at.block != 4096 || at.on != nil {
 		t.Errorf("where all are alike: %+v, %v", at, err)
 	}
-	if r, err := p.room(g, vg.State{}); err != nil || r.largest != 100 || r.note != "" {
+	if r, err := p.capacity(g, vg.State{}); err != nil || r.largest != 100 || r.note != "" {
 		t.Errorf("the room where all are alike is %+v, %v", r, err)
 	}
-	if on, err := p.fitting(g, 512, 1); !volume.Is(err, volume.Full) {
+	if on, err := p.layout.growsOn(g, 512, 1); !volume.Is(err, volume.Full) {
 		t.Errorf("small blocks where none are: %v, %v", on, err)
 	}
 }

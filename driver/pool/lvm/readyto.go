@@ -34,13 +34,10 @@ func readyTo(l vg.LV) (bytes volume.Size, ok bool, err error) {
 
 func readyToTag(bytes volume.Size) string { return tagReadyTo + byteText(bytes) }
 
-// wipes reports whether the pool sees to it that a volume shows nothing of others by wiping.
-func (p *Pool) wipes() bool { return !p.thin() && p.config.Wipe != WipeNone }
-
 // grownByOthers says whether a logical volume, of a volume or a snapshot, is larger than loam has made it. The kind of its
 // error is InUse.
 func (p *Pool) grownByOthers(id volume.ID, l vg.LV) error {
-	if !p.wipes() {
+	if !p.layout.wipes() {
 		return nil
 	}
 	to, ok, err := readyTo(l)
@@ -58,7 +55,7 @@ func (p *Pool) grownByOthers(id volume.ID, l vg.LV) error {
 // settleReadyTo takes back what an expansion that was cut off has noted and not done.
 func (p *Pool) settleReadyTo(ctx context.Context, l vg.LV) error {
 	to, ok, err := readyTo(l)
-	if err != nil || !ok || to <= l.Size || !p.wipes() || !l.Has(tagReady) {
+	if err != nil || !ok || to <= l.Size || !p.layout.wipes() || !l.Has(tagReady) {
 		return err
 	}
 	change := vg.Tag(vg.Only(l.Name, p.identity(l), tagReady, readyToTag(to)), []string{readyToTag(l.Size)}, []string{readyToTag(to)})
@@ -75,7 +72,7 @@ const namesPerCommand = 64
 // they are of an earlier version, and are trusted as they are when a pool is opened first. What an expansion has noted and
 // was cut off before it did it is taken back.
 func (p *Pool) noteSizes(ctx context.Context, g *vg.Layout) error {
-	if !p.wipes() {
+	if !p.layout.wipes() {
 		return nil
 	}
 	bySize := map[volume.Size][]string{}

@@ -10,7 +10,7 @@ import (
 
 // wake activates the thin pool where it is not active. A pool that is only inspected changes nothing.
 func (p *Pool) wake(ctx context.Context) error {
-	if !p.thin() || p.lock == nil {
+	if p.vg.Thin() == nil || p.lock == nil {
 		return nil
 	}
 	return p.vg.Thin().Wake(ctx)
@@ -29,7 +29,7 @@ func (p *Pool) settled(ctx context.Context) error {
 	}
 	// LVM tells an active pool nothing until it makes or removes a volume in it (lvm2 2.03.16).
 	id := volume.ID{Node: p.node, Pool: p.name, Name: "settle"}
-	spare := newLV{LV: vg.LV{Name: p.lvName(forSpare, id.Name), Size: p.unit(), Tags: []string{tagSpare + id.String(), tagMaking}}}
+	spare := newLV{LV: vg.LV{Name: p.lvName(forSpare, id.Name), Size: p.layout.unit(), Tags: []string{tagSpare + id.String(), tagMaking}}}
 	failed := p.vg.Change(ctx, p.lvcreate(spare, "n"))
 	failed = errors.Join(failed, p.remove(ctx, spare.Name, p.identity(spare.LV)))
 	if is, err = thin.Times(ctx); err != nil || is.Agree {

@@ -80,10 +80,10 @@ func (s shape) cost(size, extent volume.Size) int64 {
 	return int64(size.RoundUp(unit)/unit) + s.meta
 }
 
-// room returns how many extents images of further volumes can have together, and the largest single
+// capacity returns how many extents images of further volumes can have together, and the largest single
 // image, given the free extents of each disk. Images of one volume are on disks of their own, so what
-// only one disk has left is no room for a mirror. It takes from the fullest disks first, as LVM does.
-func (s shape) room(free []int64) (total, largest int64) {
+// only one disk has left is no capacity for a mirror. It takes from the fullest disks first, as LVM does.
+func (s shape) capacity(free []int64) (total, largest int64) {
 	if s.images == 1 {
 		for _, n := range free {
 			total += n

@@ -42,7 +42,7 @@ func (p *Pool) CreateSnapshot(ctx context.Context, spec volume.SnapshotSpec) ([]
 	if err != nil {
 		return nil, err
 	}
-	cost := p.snapshotCost(s.Size)
+	cost := p.layout.snapshotCost(s.Size)
 	if err := p.take(ctx, cost, func() error { return p.lvsnapshot(ctx, origin.Name, s, false) }); err != nil {
 		return p.taken(ctx, spec, cost, err)
 	}
@@ -118,7 +118,7 @@ func (p *Pool) origin(g *vg.Layout, id volume.ID) (vg.LV, error) {
 
 // readySnapshot returns the tags of a snapshot that holds what is its volume's.
 func (p *Pool) readySnapshot(origin vg.LV, tags ...string) []string {
-	if p.wipes() {
+	if p.layout.wipes() {
 		tags = append(tags, readyToTag(origin.Size))
 	}
 	return append(tags, tagReady)

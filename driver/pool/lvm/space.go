@@ -8,16 +8,16 @@ import (
 // space keeps the account of what is being given out, where LVM itself would give out more.
 type space struct {
 	sync.Mutex
-	ended  sync.Cond
-	at     int   // how many commands are giving out space
-	making int64 // what those take
+	ended    sync.Cond
+	inFlight int   // how many commands are giving out space
+	reserved int64 // what those take
 }
 
 // take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
 // it is not free. A pool of thick volumes without a reserve leaves that to LVM.
 func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
-	if p.thin() {
-		p.vg.Thin().Revive(ctx)
+	if thin := p.vg.Thin(); thin != nil {
+		thin.Revive(ctx)
 	}
 	if err := p.wake(ctx); err != nil {
 		return err
@@ -28,12 +28,12 @@ func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
 		s.Unlock()
 		return err
 	}
-	s.at, s.making = s.at+1, s.making+cost
+	s.inFlight, s.reserved = s.inFlight+1, s.reserved+cost
 	s.Unlock()
 	err := do()
 	s.Lock()
 	defer s.Unlock()
-	s.at, s.making = s.at-1, s.making-cost
+	s.inFlight, s.reserved = s.inFlight-1, s.reserved-cost
 	s.ended.Broadcast()
 	return err
 }
@@ -42,11 +42,11 @@ func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
 // off; a pool that seems full for that is looked at again when nothing is being made.
 func (p *Pool) afford(ctx context.Context, cost int64) error {
 	s := &p.space
-	if !p.thin() && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
+	if p.vg.Thin() == nil && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
 		return nil
 	}
 	for {
-		making := s.making
+		reserved := s.reserved
 		g, err := p.vg.Layout(ctx)
 		if err != nil {
 			return err
@@ -54,17 +54,17 @@ func (p *Pool) afford(ctx context.Context, cost int64) error {
 		if err := p.check(g); err != nil { // an administrator may have changed the thin pool
 			return err
 		}
-		r, err := p.roomNow(ctx, g)
+		r, err := p.currentCapacity(ctx, g)
 		if err != nil {
 			return err
 		}
 		switch {
-		case cost <= r.largest-making:
+		case cost <= r.largest-reserved:
 			return nil
-		case making == 0 || cost > r.largest:
+		case reserved == 0 || cost > r.largest:
 			return p.full(g, r, cost)
 		}
-		for s.at > 0 {
+		for s.inFlight > 0 {
 			s.ended.Wait()
 		}
 	}

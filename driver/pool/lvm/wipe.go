@@ -14,7 +14,7 @@ import (
 // has to see the tags that allow it. The tag that says it is done comes last: when that is cut off, all is wiped again.
 func (p *Pool) prepare(ctx context.Context, id volume.ID, l vg.LV) error {
 	identity := tagVolume + id.String()
-	if err := p.writable(id, l); err != nil {
+	if err := p.layout.writable(id, l); err != nil {
 		return err
 	}
 	from, err := wipedOf(l)
@@ -32,7 +32,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l vg.LV) error {
 	if before, ok := tagged(l.Tags, tagReadyTo); ok && tagReadyTo+before != readyToTag(l.Size) {
 		to = append(to, tagReadyTo+before)
 	}
-	if p.wipes() {
+	if p.layout.wipes() {
 		done = append(done, readyToTag(l.Size))
 	}
 	if err := p.vg.Change(ctx, vg.Tag(vg.Only(l.Name, identity, wipedTag(from)), done, to)); err != nil {
