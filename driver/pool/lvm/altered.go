@@ -15,7 +15,7 @@ import (
 
 // alteration says why LVM may have refused a command for a logical volume that is no longer as loam made it; nil where it is. The kind
 // of its error is Busy while it is moved, and InUse where it was merged or converted.
-func (p *Pool) alteration(g *vg.Layout, name string) error {
+func (p *account) alteration(g *vg.Layout, name string) error {
 	l, ok := g.Find(name)
 	switch {
 	case !ok:
@@ -34,7 +34,7 @@ func (p *Pool) alteration(g *vg.Layout, name string) error {
 	return nil
 }
 
-func (p *Pool) merging(name string) error {
+func (p *account) merging(name string) error {
 	return volume.Errorf(volume.InUse, "pool %q: a snapshot is being merged into logical volume %s/%s (lvconvert --merge), and this has to wait for that; where the merge waits for the volume to be unused, it begins when that is detached and attached again: see lvs --all %[2]s", p.name, p.config.VolumeGroup, name)
 }
 
@@ -48,7 +48,7 @@ func splitImage(g *vg.Layout, name string) string {
 }
 
 // foreignTypes returns the types of segments that a logical volume and its parts have, and that loam makes none of in this pool.
-func (p *Pool) foreignTypes(g *vg.Layout, name string) (types []string) {
+func (p *account) foreignTypes(g *vg.Layout, name string) (types []string) {
 	for _, l := range g.LVs {
 		part := l.IsPartOf(name)
 		if !part && (l.Hidden || l.Name != name) {
@@ -66,7 +66,7 @@ func (p *Pool) foreignTypes(g *vg.Layout, name string) (types []string) {
 // removeMoved makes the device of a logical volume go that pvmove is at work on, and reports whether it is one. LVM would make
 // all go that are part of the move and that nobody has open at this moment, also where pods have them. When
 // the move has ended, LVM activates what was moved.
-func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bool, err error) {
+func (p *lvs) removeMoved(ctx context.Context, name, identity string) (moved bool, err error) {
 	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return false, nil // LVM says what is wrong
@@ -84,12 +84,12 @@ func (p *Pool) removeMoved(ctx context.Context, name, identity string) (moved bo
 	return true, errors.Join(err, p.vg.Mend(ctx, g)) // what it lay on
 }
 
-func (p *Pool) isOpen(name string) error {
+func (p *account) isOpen(name string) error {
 	return volume.Errorf(volume.InUse, "pool %q: logical volume %q or a snapshot of it is open: end what uses it first", p.name, name)
 }
 
 // isMerging reports whether a snapshot is to be merged into a logical volume.
-func (p *Pool) isMerging(ctx context.Context, name string) bool {
+func (p *lvs) isMerging(ctx context.Context, name string) bool {
 	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return false

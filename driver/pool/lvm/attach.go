@@ -76,7 +76,7 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 }
 
 // activateNow activates a logical volume that was just seen to be there, and explains if it does not.
-func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readOnly bool) (string, error) {
+func (p *lvs) activateNow(ctx context.Context, id volume.ID, name string, readOnly bool) (string, error) {
 	device, err := p.activate(ctx, name, readOnly, tagVolume+id.String(), tagReady)
 	if err == nil && device == "" {
 		return "", p.missing(id)
@@ -93,7 +93,7 @@ func (p *Pool) activateNow(ctx context.Context, id volume.ID, name string, readO
 
 // activate activates the logical volume of that name if it has the tags, and returns its device, empty
 // where there is no such one. Of a thin one, the permission has to be set before.
-func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ...string) (string, error) {
+func (p *lvs) activate(ctx context.Context, name string, readOnly bool, tags ...string) (string, error) {
 	c := vg.Activate(vg.Only(name, tags...), p.isMerging(ctx, name))
 	p.layout.activate(&c, name, readOnly)
 	if err := p.vg.Change(ctx, c); err != nil {
@@ -106,7 +106,7 @@ func (p *Pool) activate(ctx context.Context, name string, readOnly bool, tags ..
 // permit sets the permission of a thin volume that is not active, where it is not what it is to be. The
 // setting that makes only the activation read-only would do that to the thin pool, too. So it is in the
 // metadata, and every attach sets it anew.
-func (p *Pool) permit(ctx context.Context, id volume.ID, l vg.LV, readOnly bool) error {
+func (p *lvs) permit(ctx context.Context, id volume.ID, l vg.LV, readOnly bool) error {
 	if !p.layout.permits() || l.Writable != readOnly {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 
 // nameNow returns the name of a volume's logical volume, which somebody may have changed while it is attached: a pod can go
 // for all that. Where the group cannot be read it is the one that loam gave it.
-func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
+func (p *lvs) nameNow(ctx context.Context, id volume.ID, name string) string {
 	if g, err := p.vg.Layout(ctx); err == nil {
 		if i := slices.IndexFunc(g.LVs, func(l vg.LV) bool { return p.identity(l) == tagVolume+id.String() }); i >= 0 && p.named(g.LVs[i]) != nil {
 			if _, own := g.Find(name); !own {
@@ -171,7 +171,7 @@ func (p *Pool) nameNow(ctx context.Context, id volume.ID, name string) string {
 
 // deactivate deactivates the logical volume of that name if it has the tag, of whatever tags where that is empty, and looks
 // whether its device is gone. InUse while it is open.
-func (p *Pool) deactivate(ctx context.Context, name, identity string) error {
+func (p *lvs) deactivate(ctx context.Context, name, identity string) error {
 	if moved, err := p.removeMoved(ctx, name, identity); moved || err != nil {
 		return err
 	}

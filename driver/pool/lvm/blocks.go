@@ -89,7 +89,7 @@ func (p *Pool) planCopy(ctx context.Context, spec volume.Spec) (from copySource,
 	return from, newLV{vg.LV{Name: p.lvName(forVolume, spec.ID.Name), Size: size, Tags: tags}, at.on}, filled, err
 }
 
-func (p *Pool) lost(s volume.Source) error {
+func (p *account) lost(s volume.Source) error {
 	return volume.Errorf(volume.Internal, "pool %q: %s has lost what it had to keep of its volume, so nothing can be restored from it: delete it", p.name, s)
 }
 

@@ -35,7 +35,7 @@ func layoutOf(of *ground) layout {
 }
 
 // capacity measures the pool, of whose thin pool the state is given.
-func (p *Pool) capacity(g *vg.Layout, state vg.State) (capacity, error) {
+func (p *account) capacity(g *vg.Layout, state vg.State) (capacity, error) {
 	c, err := p.layout.capacity(g, state)
 	if failed := p.extensionTrouble(); failed != "" {
 		c.trouble = strings.TrimPrefix(c.trouble+"; "+failed, "; ")
@@ -44,7 +44,7 @@ func (p *Pool) capacity(g *vg.Layout, state vg.State) (capacity, error) {
 }
 
 // reportedCapacity is capacity with what LVM reports beside the layout.
-func (p *Pool) reportedCapacity(r *vg.Report) (capacity, error) {
+func (p *account) reportedCapacity(r *vg.Report) (capacity, error) {
 	c, err := p.capacity(&r.Layout, r.States[p.config.ThinPool])
 	if err != nil {
 		return c, err
@@ -57,7 +57,7 @@ func (p *Pool) reportedCapacity(r *vg.Report) (capacity, error) {
 }
 
 // currentCapacity is capacity with the thin pool as device-mapper has it. One that has failed says no numbers, and LVM is asked.
-func (p *Pool) currentCapacity(ctx context.Context, g *vg.Layout) (capacity, error) {
+func (p *account) currentCapacity(ctx context.Context, g *vg.Layout) (capacity, error) {
 	var state vg.State
 	if thin := p.vg.Thin(); thin != nil {
 		usage, active, err := thin.Usage()

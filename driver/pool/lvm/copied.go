@@ -27,7 +27,7 @@ type copied struct {
 
 // change lets the caller alone make the device of a logical volume appear or go, until done. The kind of
 // its error is Unavailable where ctx ended before another one was done.
-func (p *Pool) change(ctx context.Context, name string) (c *copied, done func(), err error) {
+func (p *lvs) change(ctx context.Context, name string) (c *copied, done func(), err error) {
 	for {
 		p.copies.mu.Lock()
 		c = p.copies.of[name]
@@ -51,7 +51,7 @@ func (p *Pool) change(ctx context.Context, name string) (c *copied, done func(),
 	}
 }
 
-func (p *Pool) changed(name string, c *copied) {
+func (p *lvs) changed(name string, c *copied) {
 	p.copies.mu.Lock()
 	defer p.copies.mu.Unlock()
 	close(c.changing)
@@ -65,7 +65,7 @@ func (c *copied) onlyCopied() bool { return c.copies > 0 && !c.attached }
 
 // holdDevices makes the devices of a thick volume and its snapshots appear to copy from, until release,
 // and reports whether it is attached: then it may be written to meanwhile.
-func (p *Pool) holdDevices(ctx context.Context, l vg.LV) (attached bool, release func(context.Context) error, err error) {
+func (p *lvs) holdDevices(ctx context.Context, l vg.LV) (attached bool, release func(context.Context) error, err error) {
 	c, done, err := p.change(ctx, l.Name)
 	if err != nil {
 		return false, nil, err
@@ -86,7 +86,7 @@ func (p *Pool) holdDevices(ctx context.Context, l vg.LV) (attached bool, release
 }
 
 // attached reports whether a logical volume is active for more than copies, and returns its device.
-func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, error) {
+func (p *lvs) attached(ctx context.Context, name string) (host.Mapped, bool, error) {
 	d, active, err := p.vg.Device(name)
 	if err != nil || !active {
 		return d, false, err
@@ -99,7 +99,7 @@ func (p *Pool) attached(ctx context.Context, name string) (host.Mapped, bool, er
 	return d, !l.Has(tagCopying), nil
 }
 
-func (p *Pool) activateForCopy(ctx context.Context, l vg.LV) error {
+func (p *lvs) activateForCopy(ctx context.Context, l vg.LV) error {
 	identity := p.identity(l)
 	err := p.vg.Change(ctx, vg.Tag(vg.Only(l.Name, identity), []string{tagCopying}, nil))
 	if err == nil {
@@ -116,7 +116,7 @@ func (p *Pool) activateForCopy(ctx context.Context, l vg.LV) error {
 }
 
 // releaseDevices takes one copy off.
-func (p *Pool) releaseDevices(ctx context.Context, l vg.LV) error {
+func (p *lvs) releaseDevices(ctx context.Context, l vg.LV) error {
 	c, done, err := p.change(context.WithoutCancel(ctx), l.Name)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (p *Pool) releaseDevices(ctx context.Context, l vg.LV) error {
 
 // endCopying makes a logical volume that was active for copies inactive, and then takes the tag that says
 // so: in this order, for without the tag an active one is attached.
-func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
+func (p *lvs) endCopying(ctx context.Context, name, identity string) error {
 	if err := p.deactivate(ctx, name, identity); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (p *Pool) endCopying(ctx context.Context, name, identity string) error {
 }
 
 // endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.
-func (p *Pool) endCopies(ctx context.Context, g *vg.Layout) error {
+func (p *lvs) endCopies(ctx context.Context, g *vg.Layout) error {
 	for _, l := range g.LVs {
 		if !p.ours(l) || !l.Has(tagCopying) || p.named(l) != nil {
 			continue

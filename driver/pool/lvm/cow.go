@@ -11,7 +11,7 @@ import (
 
 // lvsnapshot makes a snapshot of a logical volume in one command. One that is no volume yet can
 // neither be written to nor activated by chance.
-func (p *Pool) lvsnapshot(ctx context.Context, origin string, s vg.LV, writable bool) error {
+func (p *lvs) lvsnapshot(ctx context.Context, origin string, s vg.LV, writable bool) error {
 	if err := p.notFrozen(ctx, origin); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type newLV struct {
 // lvcreate returns the command that makes an empty logical volume, and activates it or not. Nothing of it
 // is zeroed or looked at. Only who says that it ignores the skip activates it later, so nothing does when the
 // machine starts (--setautoactivation is not there for RAID and thin ones).
-func (p *Pool) lvcreate(l newLV, activate string) vg.Command {
+func (p *lvs) lvcreate(l newLV, activate string) vg.Command {
 	c := p.creates(l.LV, "--activate", activate, "--ignoreactivationskip")
 	c.Flags = append(c.Flags, p.layout.createFlags(l.Size)...)
 	c.On = l.on
@@ -64,7 +64,7 @@ func (p *Pool) lvcreate(l newLV, activate string) vg.Command {
 }
 
 // creates begins the command that makes a logical volume of ours.
-func (p *Pool) creates(l vg.LV, flags ...string) vg.Command {
+func (p *lvs) creates(l vg.LV, flags ...string) vg.Command {
 	flags = append(flags, "--yes", "--setactivationskip", "y", "--name", l.Name)
 	for _, tag := range l.Tags {
 		flags = append(flags, "--addtag", tag)

@@ -48,7 +48,7 @@ func (p *Pool) Delete(ctx context.Context, id volume.ID) error {
 
 // gone says whether what is not in the metadata is removed for good: its device is not there either, and no thin pool waits
 // to be told of it.
-func (p *Pool) gone(ctx context.Context, g *vg.Layout, names ...string) error {
+func (p *lvs) gone(ctx context.Context, g *vg.Layout, names ...string) error {
 	for _, name := range names {
 		if _, foreign := g.Find(name); foreign {
 			continue
@@ -92,13 +92,13 @@ func (p *Pool) removeVolume(ctx context.Context, id volume.ID, l vg.LV) error {
 
 // remove removes the logical volume of that name if it has the tag. Nil where there is none; InUse while
 // it is open.
-func (p *Pool) remove(ctx context.Context, name, identity string) error {
+func (p *lvs) remove(ctx context.Context, name, identity string) error {
 	return p.lvremove(ctx, name, identity, vg.Only(name, identity))
 }
 
 // lvremove removes the logical volume that is selected. Where the command fails, the call does, also where the logical
 // volume is gone: LVM takes it from its metadata before it has a thin pool give back its blocks.
-func (p *Pool) lvremove(ctx context.Context, name, identity string, only vg.Select) error {
+func (p *lvs) lvremove(ctx context.Context, name, identity string, only vg.Select) error {
 	readOnly, err := p.keepReadOnlyAll(ctx) // the volume of a snapshot is loaded anew
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (p *Pool) lvremove(ctx context.Context, name, identity string, only vg.Sele
 }
 
 // removed looks whether a logical volume is gone that a command was to remove: one that selects nothing says nothing.
-func (p *Pool) removed(ctx context.Context, name, identity string) error {
+func (p *lvs) removed(ctx context.Context, name, identity string) error {
 	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (p *Pool) removed(ctx context.Context, name, identity string) error {
 }
 
 // removeKept is remove of what is not discarded, since its blocks are used at once.
-func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
+func (p *lvs) removeKept(ctx context.Context, name, identity string) error {
 	if err := p.vg.Change(ctx, vg.Remove(vg.Only(name, identity))); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (p *Pool) removeKept(ctx context.Context, name, identity string) error {
 }
 
 // keepReadOnlyAll is keepReadOnly of all that is in the pool.
-func (p *Pool) keepReadOnlyAll(ctx context.Context) (string, error) {
+func (p *lvs) keepReadOnlyAll(ctx context.Context) (string, error) {
 	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return "", err

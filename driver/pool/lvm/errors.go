@@ -12,7 +12,7 @@ import (
 // where it could not be read) and the extents that the command wanted for each image or, in a thin pool,
 // the bytes. LVM ends with 5 for nearly everything, so what the report shows decides; its words are only
 // passed on.
-func (p *Pool) explain(err error, r *vg.Report, cost int64) error {
+func (p *account) explain(err error, r *vg.Report, cost int64) error {
 	if !vg.IsExit(err) {
 		return err // not started, or killed: it has a Kind
 	}
@@ -58,7 +58,7 @@ func (p *Pool) explain(err error, r *vg.Report, cost int64) error {
 }
 
 // why is explain with the group as it is now.
-func (p *Pool) why(ctx context.Context, err error, cost int64) error {
+func (p *account) why(ctx context.Context, err error, cost int64) error {
 	if !vg.IsExit(err) {
 		return err
 	}

@@ -87,7 +87,7 @@ func (p *Pool) extend(ctx context.Context, id volume.ID, l vg.LV, size, block vo
 
 // noteGrowth notes in the tags of a volume that is not attached, before it grows, from where it is wiped when it is attached
 // next, and up to where. One that nobody has had yet is wiped whole, and has neither.
-func (p *Pool) noteGrowth(ctx context.Context, id volume.ID, l vg.LV, size volume.Size) error {
+func (p *lvs) noteGrowth(ctx context.Context, id volume.ID, l vg.LV, size volume.Size) error {
 	to, noted := tagged(l.Tags, tagReadyTo)
 	identity := tagVolume + id.String()
 	var add, del []string
@@ -116,7 +116,7 @@ func replaceReadyTo(was string, noted bool, is volume.Size) (add, del []string) 
 }
 
 // lvextend extends a logical volume with extents of the given disks or ranges, or with any.
-func (p *Pool) lvextend(ctx context.Context, name string, size volume.Size, on []string) error {
+func (p *lvs) lvextend(ctx context.Context, name string, size volume.Size, on []string) error {
 	further, err := p.layout.keepReadOnly(name)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (p *Pool) extendAttached(ctx context.Context, id volume.ID, l vg.LV, size v
 
 // ofOwnType says whether blocks that were wiped as those of a volume of this pool can become those of this one, which somebody may have
 // converted. The kind of its error is InUse.
-func (p *Pool) ofOwnType(ctx context.Context, l vg.LV) error {
+func (p *account) ofOwnType(ctx context.Context, l vg.LV) error {
 	g, err := p.vg.Layout(ctx)
 	if err != nil {
 		return err
@@ -229,7 +229,7 @@ func (p *Pool) wipeSpare(ctx context.Context, spare newLV, nonce string) (ranges
 
 // extentsOf returns the extents of the disks that hold the bytes of a logical volume: its own, or those
 // of its images.
-func (p *Pool) extentsOf(g *vg.Layout, name string) (ranges []vg.Range) {
+func (p *account) extentsOf(g *vg.Layout, name string) (ranges []vg.Range) {
 	for _, l := range g.LVs {
 		if strings.HasPrefix(l.Name, name+"_rimage_") || (l.Name == name && p.layout.parts().meta == 0) {
 			ranges = append(ranges, l.Ranges()...)

@@ -32,7 +32,7 @@ type extension struct {
 }
 
 // watch begins the watch where the configuration says so.
-func (p *Pool) watch(ctx context.Context) {
+func (p *account) watch(ctx context.Context) {
 	if p.config.ExtendAt == 0 {
 		return
 	}
@@ -61,7 +61,7 @@ func (p *Pool) watch(ctx context.Context) {
 }
 
 // unwatch ends it, after an extension that is under way.
-func (p *Pool) unwatch() {
+func (p *account) unwatch() {
 	if e := p.extension.Load(); e != nil {
 		e.stop()
 		<-e.done
@@ -69,7 +69,7 @@ func (p *Pool) unwatch() {
 }
 
 // seemsFull asks device-mapper. A pool that is not active takes nothing.
-func (p *Pool) seemsFull(ctx context.Context) bool {
+func (p *account) seemsFull(ctx context.Context) bool {
 	usage, active, err := p.vg.Thin().Usage()
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "nobody knows whether a thin pool has to be extended", "pool", p.name)
@@ -79,7 +79,7 @@ func (p *Pool) seemsFull(ctx context.Context) bool {
 }
 
 // noticeUsage has the thin pool extended where a report shows that it is due.
-func (p *Pool) noticeUsage(g *vg.Layout, t vg.State) {
+func (p *account) noticeUsage(g *vg.Layout, t vg.State) {
 	e := p.extension.Load()
 	if e == nil {
 		return
@@ -96,7 +96,7 @@ func (p *Pool) noticeUsage(g *vg.Layout, t vg.State) {
 }
 
 // extendPool extends what of the thin pool is due by the report: data, metadata or both.
-func (p *Pool) extendPool(ctx context.Context, e *extension) {
+func (p *account) extendPool(ctx context.Context, e *extension) {
 	work := context.WithoutCancel(ctx) // a change is not cut off half way
 	g, err := p.vg.Report(work)
 	if err == nil {
@@ -127,7 +127,7 @@ func (p *Pool) extendPool(ctx context.Context, e *extension) {
 
 // extendPart extends data or metadata by the configured part of what they have, or by what the group still
 // has, and at least by an extent.
-func (p *Pool) extendPart(ctx context.Context, g *vg.Layout, what, option string, has volume.Size) error {
+func (p *account) extendPart(ctx context.Context, g *vg.Layout, what, option string, has volume.Size) error {
 	by := (has / 100 * volume.Size(p.config.ExtendBy)).RoundUp(g.Extent)
 	on, free, err := p.extendsOn(g, what)
 	if err != nil {
@@ -146,7 +146,7 @@ func (p *Pool) extendPart(ctx context.Context, g *vg.Layout, what, option string
 }
 
 // extensionTrouble is why the thin pool could not be extended when it was due, empty where it could.
-func (p *Pool) extensionTrouble() string {
+func (p *account) extensionTrouble() string {
 	if e := p.extension.Load(); e != nil {
 		return e.lastTrouble()
 	}

@@ -12,7 +12,7 @@ import (
 // volume, in the middle of what lvm does. Where it takes no writes at the moment, a freeze is tried and taken back, while nobody else
 // runs lvm, whose own suspending would be in the way of that and the other way round; a freeze writes, so on a disk that fails it
 // would stop a file system that has nothing to write. What notFrozen cannot find out, lvm will. The kind of its error is InUse.
-func (p *Pool) notFrozen(ctx context.Context, name string) (err error) {
+func (p *lvs) notFrozen(ctx context.Context, name string) (err error) {
 	d, active, err := p.vg.Device(name)
 	if err != nil || !active || host.SuspendsFrozen() {
 		return err

@@ -8,7 +8,7 @@ import (
 )
 
 // full is the error of a pool that has not as much as is asked. It says how much there is, and what has the rest.
-func (p *Pool) full(g *vg.Layout, r capacity, cost int64) error {
+func (p *account) full(g *vg.Layout, r capacity, cost int64) error {
 	if r.broken {
 		return volume.Errorf(volume.Unavailable, "pool %q: %s", p.name, r.trouble)
 	}
@@ -43,7 +43,7 @@ func countFullText(g *vg.Report) string {
 }
 
 // heldBack says why nothing can be made in a group, whatever is free; empty where that is not so.
-func (p *Pool) heldBack(g *vg.Report) string {
+func (p *account) heldBack(g *vg.Report) string {
 	if small := p.vg.TooSmall(&g.Layout); small != "" {
 		return small
 	}

@@ -76,12 +76,12 @@ func (p *Pool) members(g *vg.Layout, spec volume.SnapshotSpec) (members []member
 }
 
 // tagGroup changes the tags of all members of a group.
-func (p *Pool) tagGroup(ctx context.Context, name string, add, del []string) error {
+func (p *lvs) tagGroup(ctx context.Context, name string, add, del []string) error {
 	return p.vg.Change(ctx, vg.Tag(vg.Select{Like: "^" + p.memberPattern(), Tags: []string{tagGroup + name}}, add, del))
 }
 
 // removeGroup removes all that is there of a group.
-func (p *Pool) removeGroup(ctx context.Context, g *vg.Layout, name string) error {
+func (p *lvs) removeGroup(ctx context.Context, g *vg.Layout, name string) error {
 	if err := p.membersNamed(g, name); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func parseIdentity(tag string) (i identity.Identity, is bool, err error) {
 }
 
 // at is where the pool is to be. A group, or a thin pool, that is there was made by somebody for it.
-func (p *Pool) at(g *vg.Layout) identity.Place {
+func (p *account) at(g *vg.Layout) identity.Place {
 	kind, where := p.layout.where()
 	return identity.Place{Pool: p.name, Node: p.node, Kind: kind, Where: where, Create: p.config.Create || g != nil}
 }
@@ -77,13 +77,13 @@ func (p *Pool) lookAndDecide(ctx context.Context) (*vg.Report, error) {
 }
 
 // knows reports whether the machine has opened a pool of the name.
-func (p *Pool) knows() bool {
+func (p *account) knows() bool {
 	known, err := p.config.Known.Known(p.name)
 	return err != nil || known != nil
 }
 
 // decide says what is to be done with the volume group, which is nil where there is none. It changes nothing.
-func (p *Pool) decide(g *vg.Layout) (identity.Decision, identity.Found, error) {
+func (p *account) decide(g *vg.Layout) (identity.Decision, identity.Found, error) {
 	found, err := p.foundIn(g)
 	if err != nil {
 		return "", found, err
@@ -97,7 +97,7 @@ func (p *Pool) decide(g *vg.Layout) (identity.Decision, identity.Found, error) {
 
 // foundIn returns the identity that is where the pool has it: on its thin pool, whoever's it is, or on the group. One of this
 // name elsewhere in the group says that the pool is there. The kind of its error is Unavailable.
-func (p *Pool) foundIn(g *vg.Layout) (identity.Found, error) {
+func (p *account) foundIn(g *vg.Layout) (identity.Found, error) {
 	if g == nil {
 		return identity.Found{}, nil
 	}
@@ -120,7 +120,7 @@ func (p *Pool) foundIn(g *vg.Layout) (identity.Found, error) {
 }
 
 // tagsIn returns the identity that is where the pool has it, and where else in the group there is one of its name.
-func (p *Pool) tagsIn(g *vg.Layout) (own *identity.Identity, elsewhere string, err error) {
+func (p *account) tagsIn(g *vg.Layout) (own *identity.Identity, elsewhere string, err error) {
 	look := func(tags []string, isOwn, whoever bool, where string) {
 		for _, tag := range tags {
 			i, is, parseErr := parseIdentity(tag)
@@ -142,7 +142,7 @@ func (p *Pool) tagsIn(g *vg.Layout) (own *identity.Identity, elsewhere string, e
 }
 
 // othersIn returns what another node's pool of this name has in the group, where this one has nothing.
-func (p *Pool) othersIn(g *vg.Layout) (other string) {
+func (p *account) othersIn(g *vg.Layout) (other string) {
 	for _, l := range g.LVs {
 		for _, prefix := range []string{tagVolume, tagSnapshot} {
 			text, ok := tagged(l.Tags, prefix)
@@ -195,7 +195,7 @@ func (p *Pool) establish(ctx context.Context, r *vg.Report) error {
 
 // same says whether a group that was read is the one that the pool was opened in. The tags are in the metadata that are
 // read anyway. The kind of its error is Unavailable.
-func (p *Pool) same(g *vg.Layout, id string) error {
+func (p *account) same(g *vg.Layout, id string) error {
 	found, err := p.foundIn(g)
 	if err != nil {
 		return err

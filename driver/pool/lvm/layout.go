@@ -2,9 +2,11 @@ package lvm
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 
 	"github.com/loam-storage/loam/driver/host"
+	"github.com/loam-storage/loam/driver/pool"
 	"github.com/loam-storage/loam/driver/pool/identity"
 	"github.com/loam-storage/loam/driver/pool/lvm/vg"
 	"github.com/loam-storage/loam/driver/volume"
@@ -53,6 +55,22 @@ type ground struct {
 	vg        *vg.Group
 	diskBlock func(path string) (volume.Size, error) // size of a logical block
 	extent    atomic.Int64                           // size of an extent, when LVM last reported it
+	lock      *os.File                               // nil while only inspected
 }
 
 func (p *ground) extentSize() volume.Size { return volume.Size(p.extent.Load()) }
+
+// account knows what there is in the group for the pool, and what is to be had of it; and says why LVM refused something.
+type account struct {
+	*ground
+	layout    layout
+	space     space
+	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
+}
+
+// lvs makes the logical volumes of the pool and their devices, changes them, and removes them.
+type lvs struct {
+	*account
+	copies copies
+	held   pool.HeldTimes // how long volumes were suspended for snapshots, at most
+}

@@ -13,7 +13,6 @@ package lvm
 import (
 	"context"
 	"errors"
-	"os"
 	"sync/atomic"
 
 	"k8s.io/klog/v2"
@@ -26,17 +25,9 @@ import (
 
 // Pool is a pool of thick or thin volumes. It is safe for concurrent use.
 type Pool struct {
-	*ground
-	layout  layout
-	lock    *os.File     // nil while only inspected
-	release func() error // lets the machine forget the pool when it is told to; nil while only inspected
-
-	held pool.HeldTimes // how long volumes were suspended for snapshots, at most
-
-	space     space
-	copies    copies
-	damage    atomic.Pointer[string]    // what the log has said of it
-	extension atomic.Pointer[extension] // nil where the thin pool is not to be extended
+	*lvs
+	release func() error           // lets the machine forget the pool when it is told to; nil while only inspected
+	damage  atomic.Pointer[string] // what the log has said of it
 }
 
 var _ pool.Snapshotter = (*Pool)(nil)
@@ -109,8 +100,8 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 	if err := errors.Join(c.Check(), checkLength(c.VolumeGroup, name)); err != nil {
 		return nil, volume.Errorf(volume.Invalid, "pool %q: %w", name, err)
 	}
-	p := &Pool{ground: &ground{owner: owner{name: name, node: node, group: c.VolumeGroup}, config: c, machine: machine, diskBlock: host.LogicalBlock}}
-	p.layout = layoutOf(p.ground)
+	of := &ground{owner: owner{name: name, node: node, group: c.VolumeGroup}, config: c, machine: machine, diskBlock: host.LogicalBlock}
+	p := &Pool{lvs: &lvs{account: &account{ground: of, layout: layoutOf(of)}}}
 	p.vg = vg.New(vg.Options{
 		Name: c.VolumeGroup, Pool: name, Devices: c.Devices, Create: c.Create, ThinPool: c.ThinPool, Machine: machine, Runner: runner,
 		Ours: p.ours, Reported: p.reported,
@@ -137,7 +128,7 @@ func (p *Pool) Close() error {
 }
 
 // checkReport is check, where LVM has said what the metadata do not.
-func (p *Pool) checkReport(r *vg.Report) error {
+func (p *account) checkReport(r *vg.Report) error {
 	if r.Exported {
 		return volume.Errorf(volume.Unavailable, "pool %q: volume group %q is exported: vgimport it", p.name, r.Name)
 	}
@@ -145,7 +136,7 @@ func (p *Pool) checkReport(r *vg.Report) error {
 }
 
 // check says whether the group is one that the pool can be in.
-func (p *Pool) check(g *vg.Layout) error {
+func (p *account) check(g *vg.Layout) error {
 	if err := p.layout.check(g); err != nil {
 		return volume.Errorf(volume.KindOf(err), "pool %q: %w", p.name, err)
 	}
@@ -153,7 +144,7 @@ func (p *Pool) check(g *vg.Layout) error {
 }
 
 // reported keeps what LVM reports of the group for when nothing else says it.
-func (p *Pool) reported(r *vg.Report) {
+func (p *account) reported(r *vg.Report) {
 	p.extent.Store(int64(r.Extent))
 	p.noticeUsage(&r.Layout, r.States[p.config.ThinPool])
 }

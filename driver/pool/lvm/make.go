@@ -85,14 +85,14 @@ const groupMetadata = "16m"
 
 // diskMark is what the UUID of a disk begins with that was prepared for this node's group: 80 bits of a hash. The
 // rest is random, for no two disks may have one UUID.
-func (p *Pool) diskMark() string {
-	sum := sha256.Sum256([]byte(p.node + "/" + p.config.VolumeGroup))
+func (o owner) diskMark() string {
+	sum := sha256.Sum256([]byte(o.node + "/" + o.group))
 	return hex.EncodeToString(sum[:10])
 }
 
 // newDiskUUID writes 32 characters as LVM does, in groups of 6, 4, 4, 4, 4, 4 and 6.
-func (p *Pool) newDiskUUID() string {
-	all := p.diskMark() + strings.ToLower(rand.Text()[:12])
+func (o owner) newDiskUUID() string {
+	all := o.diskMark() + strings.ToLower(rand.Text()[:12])
 	groups := []string{all[:6]}
 	for at := 6; at < 26; at += 4 {
 		groups = append(groups, all[at:at+4])
@@ -101,13 +101,13 @@ func (p *Pool) newDiskUUID() string {
 }
 
 // prepared reports whether a disk with that signature was prepared for the group by this pool.
-func (p *Pool) prepared(signature, uuid string) bool {
-	return signature == "LVM2_member" && strings.HasPrefix(strings.ReplaceAll(uuid, "-", ""), p.diskMark())
+func (o owner) prepared(signature, uuid string) bool {
+	return signature == "LVM2_member" && strings.HasPrefix(strings.ReplaceAll(uuid, "-", ""), o.diskMark())
 }
 
 // makeThinPool makes a thin pool of all of the group. LVM chooses the chunks and the size of the metadata. Of one
 // that a crash left half made, parts may be there as logical volumes of their own.
-func (p *Pool) makeThinPool(ctx context.Context, g *vg.Layout) error {
+func (p *lvs) makeThinPool(ctx context.Context, g *vg.Layout) error {
 	if l, there := g.Find(p.config.ThinPool); there && l.Type == vg.TypeThinPool {
 		return nil
 	}

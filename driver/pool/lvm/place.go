@@ -20,7 +20,7 @@ func (at placement) apply(spec volume.Spec) volume.Spec {
 }
 
 // placeCopy is placeWithin for a copy of that logical volume.
-func (p *Pool) placeCopy(g *vg.Layout, spec volume.Spec, source vg.LV, size volume.Size) (placement, error) {
+func (p *account) placeCopy(g *vg.Layout, spec volume.Spec, source vg.LV, size volume.Size) (placement, error) {
 	block, err := p.blockOf(g, source)
 	if err != nil {
 		return placement{}, err
@@ -30,7 +30,7 @@ func (p *Pool) placeCopy(g *vg.Layout, spec volume.Spec, source vg.LV, size volu
 
 // extendsOn returns the disks that a part of the thin pool may be extended on, none where that is any, and their free extents. The blocks of
 // its volumes are those of its data; metadata may be anywhere.
-func (p *Pool) extendsOn(g *vg.Layout, what string) (on []string, free int64, err error) {
+func (p *account) extendsOn(g *vg.Layout, what string) (on []string, free int64, err error) {
 	blocks, err := p.blocksOf(g)
 	if err != nil {
 		return nil, 0, err

@@ -36,7 +36,7 @@ func readyToTag(bytes volume.Size) string { return tagReadyTo + byteText(bytes) 
 
 // grownByOthers says whether a logical volume, of a volume or a snapshot, is larger than loam has made it. The kind of its
 // error is InUse.
-func (p *Pool) grownByOthers(id volume.ID, l vg.LV) error {
+func (p *account) grownByOthers(id volume.ID, l vg.LV) error {
 	if !p.layout.wipes() {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (p *Pool) grownByOthers(id volume.ID, l vg.LV) error {
 }
 
 // settleReadyTo takes back what an expansion that was cut off has noted and not done.
-func (p *Pool) settleReadyTo(ctx context.Context, l vg.LV) error {
+func (p *lvs) settleReadyTo(ctx context.Context, l vg.LV) error {
 	to, ok, err := readyTo(l)
 	if err != nil || !ok || to <= l.Size || !p.layout.wipes() || !l.Has(tagReady) {
 		return err
@@ -71,7 +71,7 @@ const namesPerCommand = 64
 // noteSizes gives those that are ready and do not say up to where the tag that does, with one command for all of one size:
 // they are of an earlier version, and are trusted as they are when a pool is opened first. What an expansion has noted and
 // was cut off before it did it is taken back.
-func (p *Pool) noteSizes(ctx context.Context, g *vg.Layout) error {
+func (p *lvs) noteSizes(ctx context.Context, g *vg.Layout) error {
 	if !p.layout.wipes() {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // wake activates the thin pool where it is not active. A pool that is only inspected changes nothing.
-func (p *Pool) wake(ctx context.Context) error {
+func (p *account) wake(ctx context.Context) error {
 	if p.vg.Thin() == nil || p.lock == nil {
 		return nil
 	}
@@ -18,7 +18,7 @@ func (p *Pool) wake(ctx context.Context) error {
 
 // settled sees to it that the thin pool has done all that LVM's metadata say: a command that was killed may have changed
 // those, and not the pool yet. The kind of its error is Unavailable.
-func (p *Pool) settled(ctx context.Context) error {
+func (p *lvs) settled(ctx context.Context) error {
 	thin := p.vg.Thin()
 	if err := thin.Disagreement(ctx); err != nil {
 		return err

@@ -15,7 +15,7 @@ type space struct {
 
 // take sees to it that so much is free, and runs do, which takes it. The kind of its error is Full where
 // it is not free. A pool of thick volumes without a reserve leaves that to LVM.
-func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
+func (p *account) take(ctx context.Context, cost int64, do func() error) error {
 	if thin := p.vg.Thin(); thin != nil {
 		thin.Revive(ctx)
 	}
@@ -40,7 +40,7 @@ func (p *Pool) take(ctx context.Context, cost int64, do func() error) error {
 
 // afford is called with p.space held. What is being made may be in the metadata already or not, so it is taken
 // off; a pool that seems full for that is looked at again when nothing is being made.
-func (p *Pool) afford(ctx context.Context, cost int64) error {
+func (p *account) afford(ctx context.Context, cost int64) error {
 	s := &p.space
 	if p.vg.Thin() == nil && p.config.ReserveBytes == 0 && p.config.ReservePercent == 0 {
 		return nil

@@ -43,7 +43,7 @@ func (p *Pool) prepare(ctx context.Context, id volume.ID, l vg.LV) error {
 
 // activateUnready activates a logical volume that is not ready, and returns its device. The command selects it by what
 // it is wiped for, so that its device appears only where LVM sees that, too; where it is there already, LVM is asked.
-func (p *Pool) activateUnready(ctx context.Context, l vg.LV, only vg.Select) (string, error) {
+func (p *lvs) activateUnready(ctx context.Context, l vg.LV, only vg.Select) (string, error) {
 	only.Not = tagReady
 	d, active, err := p.vg.Device(l.Name)
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *Pool) makeReady(ctx context.Context, id volume.ID, l vg.LV) error {
 const endsBytes = 2 * volume.MiB
 
 // wipe makes blocks read as zeros in the way that is configured.
-func (p *Pool) wipe(ctx context.Context, device string, from, to volume.Size) error {
+func (p *lvs) wipe(ctx context.Context, device string, from, to volume.Size) error {
 	switch p.config.Wipe {
 	case WipeNone:
 		first := min(from+endsBytes, to)
