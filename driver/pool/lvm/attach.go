@@ -110,10 +110,7 @@ func (p *lvs) permit(ctx context.Context, id volume.ID, l vg.LV, readOnly bool) 
 	if !p.layout.permits() || l.Writable != readOnly {
 		return nil
 	}
-	if err := p.vg.Change(ctx, vg.Permit(vg.Only(l.Name, tagVolume+id.String()), !readOnly)); err != nil {
-		return p.why(ctx, err, 0)
-	}
-	return nil
+	return p.why(ctx, p.vg.Change(ctx, vg.Permit(vg.Only(l.Name, tagVolume+id.String()), !readOnly)), 0)
 }
 
 // Detach deactivates the logical volume. One that is mounted in other mount namespaces only is left to the kernel, which removes its

@@ -134,10 +134,7 @@ func (p *lvs) endCopying(ctx context.Context, name, identity string) error {
 	if err := p.deactivate(ctx, name, identity); err != nil {
 		return err
 	}
-	if err := p.vg.Change(ctx, vg.Tag(vg.Only(name, identity), nil, []string{tagCopying})); err != nil {
-		return p.why(ctx, err, 0)
-	}
-	return nil
+	return p.why(ctx, p.vg.Change(ctx, vg.Tag(vg.Only(name, identity), nil, []string{tagCopying})), 0)
 }
 
 // endCopies does that after a crash, when the pool is opened. One that is open stays; an attach tries it again.

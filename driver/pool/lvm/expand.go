@@ -16,9 +16,6 @@ import (
 // wiped before anybody can read it: of one that is attached before it gets it (extendAttached), else when
 // it is attached next.
 func (p *Pool) Expand(ctx context.Context, id volume.ID, asked volume.Range) (volume.Volume, error) {
-	if !p.owns(id) {
-		return volume.Volume{}, p.missing(id)
-	}
 	v, l, err := p.find(ctx, id)
 	if err == nil {
 		err = v.Usable()

@@ -59,10 +59,7 @@ func (p *lvs) settleReadyTo(ctx context.Context, l vg.LV) error {
 		return err
 	}
 	change := vg.Tag(vg.Only(l.Name, p.identity(l), tagReady, readyToTag(to)), []string{readyToTag(l.Size)}, []string{readyToTag(to)})
-	if err := p.vg.Change(ctx, change); err != nil {
-		return p.why(ctx, err, 0)
-	}
-	return nil
+	return p.why(ctx, p.vg.Change(ctx, change), 0)
 }
 
 // namesPerCommand bounds how many logical volumes are named in one command.
@@ -93,8 +90,8 @@ func (p *lvs) noteSizes(ctx context.Context, g *vg.Layout) error {
 	for size, all := range bySize {
 		for names := range slices.Chunk(all, namesPerCommand) {
 			change := vg.Tag(vg.Select{Names: names, Tags: []string{tagReady}}, []string{readyToTag(size)}, nil)
-			if err := p.vg.Change(ctx, change); err != nil {
-				return p.why(ctx, err, 0)
+			if err := p.why(ctx, p.vg.Change(ctx, change), 0); err != nil {
+				return err
 			}
 		}
 	}

@@ -36,10 +36,6 @@ func (p *thick) capacity(g *vg.Layout, _ vg.State) (r capacity, err error) {
 	if p.tooFewDisks(g) {
 		r.trouble = fmt.Sprintf("a volume of type %s needs %d disks, and volume group %q has %d: vgextend it", p.config.Type, p.shape.images, g.Name, len(g.Disks))
 	}
-	if g.Missing > 0 {
-		r.free, r.largest = 0, 0 // LVM changes nothing now
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.vg.StrayDevices(g))
-	}
 	return r, nil
 }
 

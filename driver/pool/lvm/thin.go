@@ -106,9 +106,6 @@ func (p *thin) capacity(g *vg.Layout, state vg.State) (capacity, error) {
 	back := p.config.Reserve(t.Size)
 	r := capacity{total: int64(max(limit-back-foreign, 0)), free: int64(max(limit-back-taken, 0)), reserve: int64(back), trouble: reserveTrouble(back, limit)}
 	switch {
-	case g.Missing > 0:
-		r.free = 0
-		r.trouble = fmt.Sprintf("volume group %q lacks %d of its disks: bring them back, or replace them%s", g.Name, g.Missing, p.vg.StrayDevices(g))
 	case taken > 0 && !state.Active:
 		r.free, r.broken = 0, true
 		r.trouble = fmt.Sprintf("thin pool %q is not active, so nobody knows how full it is: lvchange --activate y %s/%[1]s", t.Name, g.Name)

@@ -2,7 +2,6 @@ package vg
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,7 +25,7 @@ func (v *Group) findGroup(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	wrong := func(kind volume.Kind, format string, args ...any) error {
-		return volume.Errorf(kind, "pool %q: volume group %q %s", v.pool, v.name, fmt.Sprintf(format, args...))
+		return volume.Errorf(kind, "pool %q: volume group %q %s", v.of.Pool, v.of.Name, fmt.Sprintf(format, args...))
 	}
 	unseen := func(format string, args ...any) ([]string, error) {
 		if where := v.whereabouts(ctx, c); where != "" {
@@ -37,13 +36,13 @@ func (v *Group) findGroup(ctx context.Context) ([]string, error) {
 	if len(c.paths) == 0 {
 		return unseen("cannot be looked for: there is no device that it could be on%s", c.leftOut())
 	}
-	out, err := v.run(ctx, "", c.paths, pvsArgs(v.name))
+	out, err := v.run(ctx, "", c.paths, pvsArgs(v.of.Name))
 	if err != nil {
 		return nil, v.unreadable(err)
 	}
 	all, err := parsePVs(out)
 	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "pool %q: %w", v.pool, err)
+		return nil, volume.Errorf(volume.Internal, "pool %q: %w", v.of.Pool, err)
 	}
 	known := v.groupID()
 	groups := map[string][]found{}
@@ -154,16 +153,11 @@ func pvsArgs(group string) []string {
 }
 
 func parsePVs(text []byte) (all []found, err error) {
-	var report struct {
-		Report []sections `json:"report"`
-	}
-	if err := json.Unmarshal(text, &report); err != nil {
-		return nil, volume.Errorf(volume.Internal, "report of lvm: %w", err)
-	}
-	for _, r := range report.Report {
+	sections, err := readSections(text)
+	for _, r := range sections {
 		for _, row := range r.PV {
 			all = append(all, found{path: row["pv_name"], group: row["vg_uuid"], disk: row["pv_uuid"]})
 		}
 	}
-	return all, nil
+	return all, err
 }

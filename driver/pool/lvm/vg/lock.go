@@ -26,22 +26,22 @@ func (v *Group) Lock(ctx context.Context) (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(directory, "V_"+v.name)
+	path := filepath.Join(directory, "V_"+v.of.Name)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", v.pool, err)
+			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", v.of.Pool, err)
 		}
 		locked := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 		if locked && isAt(f, path) {
 			return f.Close, nil
 		}
 		if err := f.Close(); err != nil {
-			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", v.pool, err)
+			return nil, volume.Errorf(volume.Internal, "pool %q: LVM's lock: %w", v.of.Pool, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, volume.Errorf(volume.Unavailable, "pool %q: volume group %q is locked by a command of LVM: %w", v.pool, v.name, ctx.Err())
+			return nil, volume.Errorf(volume.Unavailable, "pool %q: volume group %q is locked by a command of LVM: %w", v.of.Pool, v.of.Name, ctx.Err())
 		case <-time.After(lockPoll):
 		}
 	}
@@ -54,7 +54,7 @@ func (v *Group) lockedOut(ctx context.Context, err error) error {
 	if unknown != nil {
 		return err
 	}
-	path := filepath.Join(directory, "V_"+v.name)
+	path := filepath.Join(directory, "V_"+v.of.Name)
 	f, openErr := os.Open(path)
 	if openErr != nil {
 		return err
@@ -63,7 +63,7 @@ func (v *Group) lockedOut(ctx context.Context, err error) error {
 	if !errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
 		return err
 	}
-	return volume.Errorf(volume.Unavailable, "pool %q: another command of LVM has volume group %q locked: see which one it is (fuser --verbose %s) and what it waits for (%w)", v.pool, v.name, path, err)
+	return volume.Errorf(volume.Unavailable, "pool %q: another command of LVM has volume group %q locked: see which one it is (fuser --verbose %s) and what it waits for (%w)", v.of.Pool, v.of.Name, path, err)
 }
 
 // isAt reports whether the open file is still the one at path.
@@ -83,14 +83,14 @@ func (v *Group) locksOfLVM(ctx context.Context) (string, error) {
 		return known, nil
 	}
 	const key = "global/locking_dir"
-	out, err := v.runner.Run(ctx, host.Command{Name: "lvm", Args: []string{"lvmconfig", "--config", settings(v.name, ""), "--typeconfig", "full", key}, Timeout: commandTimeout})
+	out, err := v.of.Runner.Run(ctx, host.Command{Name: "lvm", Args: []string{"lvmconfig", "--config", settings(v.of.Name, ""), "--typeconfig", "full", key}, Timeout: commandTimeout})
 	if err != nil {
-		return "", volume.Errorf(volume.Internal, "pool %q: where LVM has its locks (lvmconfig %s): %w", v.pool, key, err)
+		return "", volume.Errorf(volume.Internal, "pool %q: where LVM has its locks (lvmconfig %s): %w", v.of.Pool, key, err)
 	}
 	_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
 	directory, err := strconv.Unquote(value)
 	if err != nil || !filepath.IsAbs(directory) {
-		return "", volume.Errorf(volume.Internal, "pool %q: lvmconfig says of %s: %.200q, which is no directory", v.pool, key, out)
+		return "", volume.Errorf(volume.Internal, "pool %q: lvmconfig says of %s: %.200q, which is no directory", v.of.Pool, key, out)
 	}
 	v.seen.Lock()
 	defer v.seen.Unlock()

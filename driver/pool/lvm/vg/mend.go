@@ -32,19 +32,19 @@ func (v *Group) Mend(ctx context.Context, g *Layout) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if now, err := v.reads.get(ctx, v.pool, v.read); err == nil { // LVM, which knows more, would wait for the lock
+	if now, err := v.reads.get(ctx, v.of.Pool, v.read); err == nil { // LVM, which knows more, would wait for the lock
 		g = now
 	}
 	c, err := v.cutOff(g)
 	if err != nil || c.none() {
 		return err
 	}
-	klog.FromContext(ctx).Info("mending what a command of LVM has left", "pool", v.pool, "suspended", c.suspended, "orphans", c.orphans)
+	klog.FromContext(ctx).Info("mending what a command of LVM has left", "pool", v.of.Pool, "suspended", c.suspended, "orphans", c.orphans)
 	if err := host.ThawLeft(ctx, c.suspended); err != nil {
 		return err
 	}
 	for _, name := range c.orphans {
-		if err := v.machine.RemoveMapped(name); err != nil && !volume.Is(err, volume.InUse) && !volume.Is(err, volume.NotFound) {
+		if err := v.of.Machine.RemoveMapped(name); err != nil && !volume.Is(err, volume.InUse) && !volume.Is(err, volume.NotFound) {
 			return err
 		}
 	}
@@ -82,7 +82,7 @@ func (v *Group) mendFailed(ctx context.Context) bool {
 		err = v.Mend(work, g)
 	}
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "what a command of LVM may have left stays so", "pool", v.pool)
+		klog.FromContext(ctx).Error(err, "what a command of LVM may have left stays so", "pool", v.of.Pool)
 	}
 	return err == nil && !left.none()
 }
@@ -118,14 +118,14 @@ var part = sync.OnceValue(func() *regexp.Regexp {
 
 // cutOff looks at our devices, and at those that ours lie on.
 func (v *Group) cutOff(g *Layout) (c cutOff, err error) {
-	mapped, err := v.machine.MappedDevices()
+	mapped, err := v.of.Machine.MappedDevices()
 	if err != nil {
 		return c, err
 	}
 	below := map[string]int{}
 	for _, l := range g.LVs {
 		isPool := v.thin != nil && l.Name == v.thin.name
-		if !v.ours(l) && !isPool {
+		if !v.of.Ours(l) && !isPool {
 			continue
 		}
 		base := v.Mapped(l.Name)
@@ -149,7 +149,7 @@ func (v *Group) cutOff(g *Layout) (c cutOff, err error) {
 			}
 			if !whole && name != top {
 				c.orphans = append(c.orphans, name)
-				link := filepath.Join("/dev", v.name, l.Name)
+				link := filepath.Join("/dev", v.of.Name, l.Name)
 				c.links = append(c.links, link, link+layers[1]+layers[2])
 			}
 		}

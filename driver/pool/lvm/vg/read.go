@@ -20,10 +20,10 @@ type translated struct {
 // Layout returns the volume group as its metadata on the disks say it is at this moment, without a process. Where the disks cannot
 // be read in this way, LVM is asked. Callers share what it returns.
 func (v *Group) Layout(ctx context.Context) (*Layout, error) {
-	g, err := v.reads.get(ctx, v.pool, v.read)
+	g, err := v.reads.get(ctx, v.of.Pool, v.read)
 	if err != nil && ctx.Err() == nil { // other disks, damage, a format that is not known here: LVM knows more
 		v.fallbacks.Add(1)
-		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", v.pool, "why", err)
+		klog.FromContext(ctx).V(4).Info("LVM has to be asked about a volume group", "pool", v.of.Pool, "why", err)
 		return LayoutIn(v.Report(ctx))
 	}
 	return g, err
@@ -43,10 +43,10 @@ func (v *Group) read(context.Context) (*Layout, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case vg.Name != v.name:
-		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", v.name, vg.Name)
+	case vg.Name != v.of.Name:
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the name %q now", v.of.Name, vg.Name)
 	case v.isAnother(vg.ID):
-		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", v.name, vg.ID, v.groupID())
+		return nil, volume.Errorf(volume.Unavailable, "volume group %q has the UUID %s now, and had %s", v.of.Name, vg.ID, v.groupID())
 	case vg != v.lastRead.from:
 		v.lastRead = translated{from: vg, to: layoutOf(vg)}
 	}

@@ -64,20 +64,29 @@ type sections struct {
 	Seg rows `json:"seg"`
 }
 
-// ParseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
-// is not understood here could be taken for free space.
-func ParseReport(text []byte) (*Report, error) {
+// readSections reads what LVM prints as JSON, of each volume group.
+func readSections(text []byte) ([]sections, error) {
 	var report struct {
 		Report []sections `json:"report"`
 	}
 	if err := json.Unmarshal(text, &report); err != nil {
 		return nil, volume.Errorf(volume.Internal, "report of lvm: %w", err)
 	}
-	i := slices.IndexFunc(report.Report, func(r sections) bool { return len(r.VG) > 0 })
+	return report.Report, nil
+}
+
+// ParseReport reads what reportArgs asks for. Anything that is not as it should be is an error, for what
+// is not understood here could be taken for free space.
+func ParseReport(text []byte) (*Report, error) {
+	all, err := readSections(text)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(all, func(r sections) bool { return len(r.VG) > 0 })
 	if i < 0 {
 		return nil, volume.Errorf(volume.Internal, "report of lvm: there is no volume group in it")
 	}
-	in, n := report.Report[i], &numbers{}
+	in, n := all[i], &numbers{}
 	vg := in.VG[0]
 	attr := attributes(vg["vg_attr"])
 	r := &Report{

@@ -48,7 +48,7 @@ func (v *Group) ChangeOutside(ctx context.Context, c Command) error {
 // meanwhile, it is tried again with those. A command that changes the group is not begun while one of its disks is missing.
 func (v *Group) output(ctx context.Context, c Command) ([]byte, error) {
 	if c.Name == "lvremove" && (c.Select == nil || !c.Select.tagged()) {
-		return nil, volume.Errorf(volume.Internal, "pool %q: %s relies on no tag", v.pool, c.Name)
+		return nil, volume.Errorf(volume.Internal, "pool %q: %s relies on no tag", v.of.Pool, c.Name)
 	}
 	if v.thin != nil {
 		v.thin.Revive(ctx)
@@ -60,7 +60,7 @@ func (v *Group) output(ctx context.Context, c Command) ([]byte, error) {
 	}
 	disks := v.scanned()
 	run := func() ([]byte, error) {
-		out, err := v.run(ctx, c.Settings, disks, append([]string{c.Name}, c.args(v.name)...))
+		out, err := v.run(ctx, c.Settings, disks, append([]string{c.Name}, c.args(v.of.Name)...))
 		if IsExit(err) {
 			err = refused{err, c.lv()}
 		}
@@ -84,7 +84,7 @@ func (v *Group) output(ctx context.Context, c Command) ([]byte, error) {
 
 func (v *Group) run(ctx context.Context, further string, disks, args []string) ([]byte, error) {
 	if args[0] != "fullreport" { // which makes no device
-		if err := v.machine.HoldBoundMapped(); err != nil {
+		if err := v.of.Machine.HoldBoundMapped(); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +98,7 @@ func (v *Group) run(ctx context.Context, further string, disks, args []string) (
 			timeout = longTimeout
 		}
 	}
-	all := []string{args[0], "--config", settings(v.name, further)}
+	all := []string{args[0], "--config", settings(v.of.Name, further)}
 	if len(disks) == 0 {
 		var err error
 		if disks, err = v.findGroup(ctx); err != nil {
@@ -106,7 +106,7 @@ func (v *Group) run(ctx context.Context, further string, disks, args []string) (
 		}
 	}
 	all = append(all, devicesArgs(disks)...)
-	out, err := v.runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
+	out, err := v.of.Runner.Run(ctx, host.Command{Name: "lvm", Args: append(all, args[1:]...), Timeout: timeout})
 	if err != nil && !IsExit(err) {
 		err = v.lockedOut(ctx, err)
 	}
@@ -116,7 +116,7 @@ func (v *Group) run(ctx context.Context, further string, disks, args []string) (
 func (v *Group) flush(disks []string) error {
 	for _, d := range disks {
 		if err := v.Disks.Flush(d); err != nil {
-			return volume.Errorf(volume.Internal, "pool %q: %w", v.pool, err)
+			return volume.Errorf(volume.Internal, "pool %q: %w", v.of.Pool, err)
 		}
 	}
 	return nil
@@ -124,7 +124,7 @@ func (v *Group) flush(disks []string) error {
 
 // Report has LVM report the volume group.
 func (v *Group) Report(ctx context.Context) (*Report, error) {
-	return v.reports.get(ctx, v.pool, v.report)
+	return v.reports.get(ctx, v.of.Pool, v.report)
 }
 
 // report reads the volume group from the disks that it had, and where that is not all of it any more, from those
@@ -142,20 +142,20 @@ func (v *Group) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	v.remember(&g.Layout)
-	if v.reported != nil {
-		v.reported(g)
+	if v.of.Reported != nil {
+		v.of.Reported(g)
 	}
 	return g, nil
 }
 
 func (v *Group) reportFrom(ctx context.Context, disks []string) (*Report, error) {
-	out, err := v.run(ctx, "", disks, reportArgs(v.name))
+	out, err := v.run(ctx, "", disks, reportArgs(v.of.Name))
 	if err != nil {
 		return nil, v.unreadable(err)
 	}
 	g, err := ParseReport(out)
 	if err != nil {
-		return nil, volume.Errorf(volume.Internal, "pool %q: %w", v.pool, err)
+		return nil, volume.Errorf(volume.Internal, "pool %q: %w", v.of.Pool, err)
 	}
 	return g, nil
 }
@@ -180,7 +180,7 @@ func (v *Group) unreadable(err error) error {
 	if !IsExit(err) {
 		return err // not started, or killed: it has a Kind
 	}
-	return volume.Errorf(volume.Unavailable, "pool %q: volume group %q cannot be read: see that it is there, with all its disks, and not renamed (%w)", v.pool, v.name, err)
+	return volume.Errorf(volume.Unavailable, "pool %q: volume group %q cannot be read: see that it is there, with all its disks, and not renamed (%w)", v.of.Pool, v.of.Name, err)
 }
 
 // IsExit reports whether a command ran and ended with an error, rather than not at all.
@@ -212,7 +212,7 @@ func (v *Group) scanned() []string {
 
 // ReportLocked is a report while this process has LVM's lock.
 func (v *Group) ReportLocked(ctx context.Context) (*Report, error) {
-	args := reportArgs(v.name)
+	args := reportArgs(v.of.Name)
 	out, err := v.run(ctx, "", v.scanned(), append([]string{args[0], "--nolocking"}, args[1:]...))
 	if err != nil {
 		return nil, v.unreadable(err)
@@ -223,17 +223,17 @@ func (v *Group) ReportLocked(ctx context.Context) (*Report, error) {
 // PrepareDisk makes an empty device a disk that the group can be made of, with a UUID and so large a metadata area (pvcreate(8)).
 func (v *Group) PrepareDisk(ctx context.Context, device, uuid, metadataSize string) error {
 	args := []string{"pvcreate", "--uuid", uuid, "--norestorefile", "--metadatasize", metadataSize, device}
-	if _, err := v.run(ctx, "", v.devices, args); err != nil {
-		return volume.Errorf(volume.KindOf(err), "pool %q: prepare %q for volume group %q: %w", v.pool, device, v.name, err)
+	if _, err := v.run(ctx, "", v.of.Devices, args); err != nil {
+		return volume.Errorf(volume.KindOf(err), "pool %q: prepare %q for volume group %q: %w", v.of.Pool, device, v.of.Name, err)
 	}
 	return nil
 }
 
 // Create makes the group, with a tag, of its devices.
 func (v *Group) Create(ctx context.Context, tag string) error {
-	args := append([]string{"vgcreate", "--addtag", tag, v.name}, v.devices...)
-	if _, err := v.run(ctx, "", v.devices, args); err != nil {
-		return volume.Errorf(volume.KindOf(err), "pool %q: make volume group %q: %w", v.pool, v.name, err)
+	args := append([]string{"vgcreate", "--addtag", tag, v.of.Name}, v.of.Devices...)
+	if _, err := v.run(ctx, "", v.of.Devices, args); err != nil {
+		return volume.Errorf(volume.KindOf(err), "pool %q: make volume group %q: %w", v.of.Pool, v.of.Name, err)
 	}
-	return v.flush(v.devices)
+	return v.flush(v.of.Devices)
 }

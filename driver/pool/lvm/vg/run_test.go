@@ -63,7 +63,7 @@ func TestPinnedDisksAreTheOnlyOnesLookedAt(t *testing.T) {
 	for _, create := range []bool{false, true} {
 		f := &vgtest.LVM{Disks: []string{there}}
 		v := fakeGroup(t, f, Options{})
-		v.devices, v.create, v.disks = []string{there, away}, create, nil
+		v.of.Devices, v.of.Create, v.disks = []string{there, away}, create, nil
 		if _, err := v.Report(t.Context()); err != nil {
 			t.Fatal(err)
 		}

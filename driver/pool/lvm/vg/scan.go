@@ -25,7 +25,7 @@ func (v *Group) candidates(ctx context.Context) (candidates, error) {
 	c := candidates{numbers: map[host.DeviceNumber]bool{}}
 	all, err := v.Disks.All(ctx)
 	if err != nil {
-		return c, volume.Errorf(volume.KindOf(err), "pool %q: %w", v.pool, err)
+		return c, volume.Errorf(volume.KindOf(err), "pool %q: %w", v.of.Pool, err)
 	}
 	c.all = all
 	c.why = owned(all, renamed(ctx, all, v.Disks.Open))
@@ -47,7 +47,7 @@ func (v *Group) candidates(ctx context.Context) (candidates, error) {
 }
 
 func (v *Group) isDevice(path string, number host.DeviceNumber) bool {
-	d, err := v.machine.Device(path)
+	d, err := v.of.Machine.Device(path)
 	return err == nil && d.Number == number
 }
 
@@ -56,7 +56,7 @@ func (v *Group) has(c candidates, path string) bool {
 	if slices.Contains(c.paths, path) {
 		return true
 	}
-	d, err := v.machine.Device(path)
+	d, err := v.of.Machine.Device(path)
 	return err == nil && c.numbers[d.Number]
 }
 
@@ -102,12 +102,12 @@ func (v *Group) isAnother(id string) bool {
 func (v *Group) CheckDevices(ctx context.Context) error {
 	all, err := v.Disks.All(ctx)
 	if err != nil {
-		return volume.Errorf(volume.KindOf(err), "pool %q: %w", v.pool, err)
+		return volume.Errorf(volume.KindOf(err), "pool %q: %w", v.of.Pool, err)
 	}
 	why := owned(all, renamed(ctx, all, v.Disks.Open))
-	for _, path := range v.devices {
-		if d, err := v.machine.Device(path); err == nil && why[d.Number] != "" {
-			return volume.Errorf(volume.Invalid, "pool %q: devices: %q is no disk to make a volume group of: %s", v.pool, path, why[d.Number])
+	for _, path := range v.of.Devices {
+		if d, err := v.of.Machine.Device(path); err == nil && why[d.Number] != "" {
+			return volume.Errorf(volume.Invalid, "pool %q: devices: %q is no disk to make a volume group of: %s", v.of.Pool, path, why[d.Number])
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (t *ThinPool) create(ctx context.Context, c Command) error {
 			return err
 		}
 	}
-	return volume.Errorf(volume.Unavailable, "pool %q: somebody else is making volumes in thin pool %q all the time: ask again", t.group.pool, t.name)
+	return volume.Errorf(volume.Unavailable, "pool %q: somebody else is making volumes in thin pool %q all the time: ask again", t.group.of.Pool, t.name)
 }
 
 // freeNumber returns the number that the next thin logical volume gets, if the kernel has none of it. The kind of its
@@ -71,11 +71,11 @@ func (t *ThinPool) freeNumber(ctx context.Context) (int64, error) {
 	}
 	why := t.heldNumber(next)
 	t.numbers.held.Store(&why)
-	return 0, volume.Errorf(volume.Unavailable, "pool %q: %s", t.group.pool, why)
+	return 0, volume.Errorf(volume.Unavailable, "pool %q: %s", t.group.of.Pool, why)
 }
 
 func (t *ThinPool) heldNumber(n int64) string {
-	return fmt.Sprintf("thin pool %q holds a volume number %d that LVM's metadata do not have, and LVM would give its blocks to the next volume, so none is made: where nobody misses it (vgcfgrestore --list %s), dmsetup message %s 0 \"delete %[2]d\"", t.name, n, t.group.name, t.Device())
+	return fmt.Sprintf("thin pool %q holds a volume number %d that LVM's metadata do not have, and LVM would give its blocks to the next volume, so none is made: where nobody misses it (vgcfgrestore --list %s), dmsetup message %s 0 \"delete %[2]d\"", t.name, n, t.group.of.Name, t.Device())
 }
 
 // nextNumber returns the number that LVM gives next, and reports whether the kernel has nothing under it.
@@ -90,7 +90,7 @@ func (t *ThinPool) nextNumber(ctx context.Context, see func(context.Context) (*L
 		}
 	}
 	next++
-	there, err := t.group.machine.ThinDeviceExists(t.Device(), next)
+	there, err := t.group.of.Machine.ThinDeviceExists(t.Device(), next)
 	if err != nil || !there {
 		return next, !there, err
 	}

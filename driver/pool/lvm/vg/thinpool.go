@@ -42,14 +42,14 @@ func (t *ThinPool) agree(ctx context.Context, command string) error {
 	}
 	// Making and removing take a message to the pool, which it refuses then; LVM would have done its half before.
 	if usage.Health == host.ThinReadOnly && (command == "lvcreate" || command == "lvremove") {
-		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q is read-only, since its metadata are full or a write of them failed, so nothing is made or removed in it: lvextend --poolmetadatasize it, or detach all of its volumes: then it is checked and can be written to again", t.group.pool, t.name)
+		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q is read-only, since its metadata are full or a write of them failed, so nothing is made or removed in it: lvextend --poolmetadatasize it, or detach all of its volumes: then it is checked and can be written to again", t.group.of.Pool, t.name)
 	}
 	return nil
 }
 
 // silent is the error for a thin pool that has failed, and so says no numbers.
 func (t *ThinPool) silent(err error) error {
-	return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q does not say how it is, and nothing is made, changed or removed in it: see lvmthin(7): %w", t.group.pool, t.name, err)
+	return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q does not say how it is, and nothing is made, changed or removed in it: see lvmthin(7): %w", t.group.of.Pool, t.name, err)
 }
 
 // Wake activates the thin pool where it is not active: only then it is known how full it is. The kind of its error is
@@ -63,14 +63,14 @@ func (t *ThinPool) Wake(ctx context.Context) error {
 		return err
 	}
 	if _, there := g.Find(t.name); !there {
-		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", t.group.pool, t.name, g.Name)
+		return volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", t.group.of.Pool, t.name, g.Name)
 	}
 	c := activate(false)
 	c.Of = t.name
 	if err := t.group.ChangeOutside(ctx, c); err != nil {
-		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q cannot be activated, and nothing is made, changed or removed in it until lvchange --activate y %s/%[2]s works; where its transaction_id is not as expected, the metadata are of another time than the pool: vgcfgrestore those that belong to it (%[4]v)", t.group.pool, t.name, t.group.name, err) // not wrapped: it is explained
+		return volume.Errorf(volume.Unavailable, "pool %q: thin pool %q cannot be activated, and nothing is made, changed or removed in it until lvchange --activate y %s/%[2]s works; where its transaction_id is not as expected, the metadata are of another time than the pool: vgcfgrestore those that belong to it (%[4]v)", t.group.of.Pool, t.name, t.group.of.Name, err) // not wrapped: it is explained
 	}
-	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", t.group.pool, "thinPool", t.name)
+	klog.FromContext(ctx).Info("activated a thin pool, to see how full it is", "pool", t.group.of.Pool, "thinPool", t.name)
 	return nil
 }
 
@@ -81,7 +81,7 @@ func (t *ThinPool) Disagreement(ctx context.Context) error {
 	if err != nil || is.Agree || is.Pending { // LVM itself sees to what is pending, before anything else
 		return err
 	}
-	return volume.Errorf(volume.Unavailable, "pool %q: LVM's metadata have transaction id %d for thin pool %q, and the kernel has %d: they are of different times, and nothing is made, changed or removed in it: vgcfgrestore the metadata that belong to it (vgcfgrestore --list %s), and see lvmthin(7)", t.group.pool, is.LVM, t.name, is.Kernel, t.group.name)
+	return volume.Errorf(volume.Unavailable, "pool %q: LVM's metadata have transaction id %d for thin pool %q, and the kernel has %d: they are of different times, and nothing is made, changed or removed in it: vgcfgrestore the metadata that belong to it (vgcfgrestore --list %s), and see lvmthin(7)", t.group.of.Pool, is.LVM, t.name, is.Kernel, t.group.of.Name)
 }
 
 // moves says whether the thin pool is moved to another disk. LVM would make and remove volumes in it, and leave devices suspended
@@ -118,7 +118,7 @@ func (t *ThinPool) Times(ctx context.Context) (Times, error) {
 }
 
 func (t *ThinPool) seenWithoutLock(ctx context.Context) (*Layout, error) {
-	g, err := t.group.reads.get(ctx, t.group.pool, t.group.read)
+	g, err := t.group.reads.get(ctx, t.group.of.Pool, t.group.read)
 	if err != nil && ctx.Err() == nil {
 		return LayoutIn(t.group.Report(ctx))
 	}
@@ -126,7 +126,7 @@ func (t *ThinPool) seenWithoutLock(ctx context.Context) (*Layout, error) {
 }
 
 func (t *ThinPool) seenWithLock(ctx context.Context) (*Layout, error) {
-	g, err := t.group.reads.get(ctx, t.group.pool, t.group.read)
+	g, err := t.group.reads.get(ctx, t.group.of.Pool, t.group.read)
 	if err != nil && ctx.Err() == nil { // LVM would wait for the lock
 		return LayoutIn(t.group.ReportLocked(ctx))
 	}
@@ -145,7 +145,7 @@ func (t *ThinPool) compare(ctx context.Context, see func(context.Context) (*Layo
 	}
 	found, there := g.Find(t.name)
 	if !there {
-		return is, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", t.group.pool, t.name, g.Name)
+		return is, volume.Errorf(volume.Unavailable, "pool %q: there is no thin pool %q in volume group %q any more", t.group.of.Pool, t.name, g.Name)
 	}
 	is = Times{LVM: found.Transaction, Kernel: usage.TransactionID}
 	is.Agree = !active || is.LVM == is.Kernel // messages that are noted for all that have been sent
@@ -157,7 +157,7 @@ func (t *ThinPool) compare(ctx context.Context, see func(context.Context) (*Layo
 // LVM gives that the name of the thin pool itself, which is later a device above it.
 func (t *ThinPool) Device() string {
 	name := t.group.Mapped(t.name)
-	if t, err := t.group.machine.MapperTable(name); err == nil && t.Target == "thin-pool" {
+	if t, err := t.group.of.Machine.MapperTable(name); err == nil && t.Target == "thin-pool" {
 		return name
 	}
 	return name + "-tpool"
@@ -165,7 +165,7 @@ func (t *ThinPool) Device() string {
 
 // Usage asks device-mapper how full the thin pool is, and reports whether it is active.
 func (t *ThinPool) Usage() (host.ThinUsage, bool, error) {
-	return t.group.machine.ThinUsage(t.Device())
+	return t.group.of.Machine.ThinUsage(t.Device())
 }
 
 // checkThin has LVM check the metadata of a thin pool whenever it activates it. With the flag, a pool that a failed write
@@ -180,13 +180,13 @@ func (t *ThinPool) Revive(ctx context.Context) {
 	if err != nil || !active || usage.Health != host.ThinReadOnly {
 		return // what is to be done says better what is wrong
 	}
-	logger := klog.FromContext(ctx).WithValues("pool", t.group.pool, "thinPool", t.name)
+	logger := klog.FromContext(ctx).WithValues("pool", t.group.of.Pool, "thinPool", t.name)
 	held, err := t.inUse(ctx)
 	if err != nil || held {
 		logger.Info("a thin pool is read-only, and in use", "err", err)
 		return
 	}
-	if _, err := t.group.run(ctx, "", t.group.scanned(), []string{"lvchange", "--activate", "n", t.group.name + "/" + t.name}); err != nil {
+	if _, err := t.group.run(ctx, "", t.group.scanned(), []string{"lvchange", "--activate", "n", t.group.of.Name + "/" + t.name}); err != nil {
 		logger.Error(err, "a thin pool that is read-only could not be deactivated")
 		return
 	}
@@ -195,7 +195,7 @@ func (t *ThinPool) Revive(ctx context.Context) {
 
 // inUse reports whether a logical volume in the thin pool is active, ours or not.
 func (t *ThinPool) inUse(ctx context.Context) (bool, error) {
-	all, err := t.group.machine.MappedDevices()
+	all, err := t.group.of.Machine.MappedDevices()
 	if err != nil {
 		return false, err
 	}

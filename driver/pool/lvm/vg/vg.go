@@ -32,14 +32,8 @@ type Options struct {
 
 // Group is a volume group. It is safe for concurrent use.
 type Group struct {
-	name, pool string
-	devices    []string
-	create     bool
-	machine    *host.Host
-	runner     host.Runner
-	ours       func(LV) bool
-	reported   func(*Report)
-	thin       *ThinPool // nil where no thin pool is worked in
+	of   Options
+	thin *ThinPool // nil where no thin pool is worked in
 
 	Disks Disks // set before the first use
 
@@ -69,7 +63,7 @@ type expectation struct{ check func(*Layout) error }
 
 // New returns the volume group, which may not be there yet.
 func New(o Options) *Group {
-	v := &Group{name: o.Name, pool: o.Pool, devices: o.Devices, create: o.Create, machine: o.Machine, runner: o.Runner, ours: o.Ours, reported: o.Reported}
+	v := &Group{of: o}
 	v.Disks = Disks{
 		Open:  func(path string) (metadata.Disk, error) { return host.OpenDirect(path) },
 		Flush: host.FlushDevice, All: o.Machine.BlockDevices,
@@ -91,11 +85,11 @@ func (v *Group) Thin() *ThinPool { return v.thin }
 func (v *Group) Fallbacks() int64 { return v.fallbacks.Load() }
 
 // Mapped returns the name of the device-mapper device of a logical volume.
-func (v *Group) Mapped(name string) string { return MappedName(v.name, name) }
+func (v *Group) Mapped(name string) string { return MappedName(v.of.Name, name) }
 
 // Device returns the device of a logical volume, and whether it is active. It starts no process.
 func (v *Group) Device(name string) (host.Mapped, bool, error) {
-	all, err := v.machine.MappedDevices()
+	all, err := v.of.Machine.MappedDevices()
 	d, ok := all[v.Mapped(name)]
 	return d, ok, err
 }
@@ -111,7 +105,7 @@ func (v *Group) ReadOnly(lvs ...string) string {
 	}
 	quoted := make([]string, len(lvs))
 	for i, name := range lvs {
-		quoted[i] = fmt.Sprintf("%q", v.name+"/"+name)
+		quoted[i] = fmt.Sprintf("%q", v.of.Name+"/"+name)
 	}
 	return "activation/read_only_volume_list=[" + strings.Join(quoted, ",") + "]"
 }

@@ -36,7 +36,7 @@ func (v *Group) whereabouts(ctx context.Context, c candidates) string {
 	var on []string
 	var vg *metadata.VolumeGroup
 	for _, d := range describedOn(ctx, paths, v.Disks.Open) {
-		if d.vg.ID == known || (known == "" && d.vg.Name == v.name) {
+		if d.vg.ID == known || (known == "" && d.vg.Name == v.of.Name) {
 			on, vg = append(on, d.path), d.vg
 		}
 	}
@@ -47,11 +47,11 @@ func (v *Group) whereabouts(ctx context.Context, c candidates) string {
 	where := strings.Join(on, ", ")
 	switch {
 	case !slices.ContainsFunc(on, func(path string) bool { return v.has(c, path) }):
-		return fmt.Sprintf("is not on the devices that the configuration names (%s), but seems to be on %s: %s", strings.Join(v.devices, ", "), where, byID)
-	case vg.Name != v.name:
+		return fmt.Sprintf("is not on the devices that the configuration names (%s), but seems to be on %s: %s", strings.Join(v.of.Devices, ", "), where, byID)
+	case vg.Name != v.of.Name:
 		return fmt.Sprintf("is on %s under the name %q: vgrename it back", where, vg.Name)
 	case vg.Clustered || (vg.LockType != "" && vg.LockType != "none"):
-		return fmt.Sprintf("is on %s, and is one that machines share (lvmlockd(8)), which loam has no pools in: where it is this machine's alone, vgchange --lock-type none --lock-opt force %s", where, v.name)
+		return fmt.Sprintf("is on %s, and is one that machines share (lvmlockd(8)), which loam has no pools in: where it is this machine's alone, vgchange --lock-type none --lock-opt force %s", where, v.of.Name)
 	case vg.SystemID != "":
 		return fmt.Sprintf("is on %s, and is that of the machine with the system ID %q (lvmsystemid(7)): where that is this one, let the lvm.conf that loam's LVM reads say so, else take the disks there, or have that machine give the group away (vgchange --systemid)", where, vg.SystemID)
 	}
@@ -99,16 +99,16 @@ func describes(path string, open func(path string) (metadata.Disk, error)) *meta
 
 // StrayDevices says which of the devices that the configuration names are no disks of the group, empty where all are or it names none.
 func (v *Group) StrayDevices(g *Layout) string {
-	if v.create {
+	if v.of.Create {
 		return ""
 	}
 	var stray []string
-	for _, path := range v.devices {
+	for _, path := range v.of.Devices {
 		if _, err := os.Stat(path); err != nil {
 			stray = append(stray, path+" (which is not there)")
 			continue
 		}
-		d, err := v.machine.Device(path)
+		d, err := v.of.Machine.Device(path)
 		if err == nil && !slices.ContainsFunc(g.Disks, func(of Disk) bool { return of.Path == path || v.isDevice(of.Path, d.Number) }) {
 			stray = append(stray, path)
 		}
