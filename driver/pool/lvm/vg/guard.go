@@ -14,10 +14,7 @@ import (
 // extends nothing where one is missing, but it removes and tags; and what it writes then says that the disk is
 // missing for good, also once it is back. And it gives out extents of a disk that are not there. The kind of its error is Unavailable.
 func (v *Group) whole(ctx context.Context, takes bool) error {
-	g, err := v.reads.get(ctx, v.of.Pool, v.read)
-	if err != nil && ctx.Err() == nil {
-		g, err = LayoutIn(v.Report(ctx))
-	}
+	g, err := v.now(ctx, false)
 	if err != nil {
 		return err
 	}

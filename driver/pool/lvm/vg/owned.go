@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/loam-storage/loam/driver/host"
 	"github.com/loam-storage/loam/driver/pool"
@@ -105,9 +105,6 @@ func isLoamFile(f host.BackingFile) bool {
 		there(filepath.Join(m[1], "volumes"), filepath.Join(m[1], "snapshots"), filepath.Join(m[1], "new"))
 }
 
-// labelPatience is how long the disks of logical volumes that have another name are waited for.
-const labelPatience = 3 * time.Second
-
 // renamed returns the UUIDs of logical volumes that are active under a name that is not loam's and have its tags, as owned
 // takes them. It reads the metadata of their groups; a disk that cannot be read, or hangs, says nothing.
 func renamed(ctx context.Context, all []host.BlockDevice, open func(path string) (metadata.Disk, error)) map[string]bool {
@@ -120,22 +117,11 @@ func renamed(ctx context.Context, all []host.BlockDevice, open func(path string)
 		}
 	}
 	found := map[string]bool{}
-	answers := make(chan []string, len(disks))
-	for path := range disks {
-		go func() { answers <- taggedOn(path, open) }()
-	}
-	patience := time.NewTimer(labelPatience)
-	defer patience.Stop()
-	for range disks {
-		select {
-		case uuids := <-answers:
-			for _, uuid := range uuids {
-				found[uuid] = true
+	for _, d := range describedOn(ctx, slices.Collect(maps.Keys(disks)), open) {
+		for _, l := range d.vg.LVs {
+			if slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }) {
+				found[strings.ReplaceAll(d.vg.ID+l.ID, "-", "")] = true
 			}
-		case <-patience.C:
-			return found
-		case <-ctx.Done():
-			return found
 		}
 	}
 	return found
@@ -154,18 +140,4 @@ func disksBelow(all []host.BlockDevice, lv host.BlockDevice) (paths []string) {
 		}
 	}
 	return paths
-}
-
-// taggedOn returns the UUIDs, that of the group first, of logical volumes with loam's tags in the group that a disk describes.
-func taggedOn(path string, open func(path string) (metadata.Disk, error)) (uuids []string) {
-	vg := describes(path, open)
-	if vg == nil {
-		return nil
-	}
-	for _, l := range vg.LVs {
-		if slices.ContainsFunc(l.Tags, func(tag string) bool { return strings.HasPrefix(tag, TagPrefix) }) {
-			uuids = append(uuids, strings.ReplaceAll(vg.ID+l.ID, "-", ""))
-		}
-	}
-	return uuids
 }

@@ -29,6 +29,19 @@ func (v *Group) Layout(ctx context.Context) (*Layout, error) {
 	return g, err
 }
 
+// now returns the layout as it is without counting where LVM has to be asked; locked says that this process has LVM's lock, which LVM itself
+// would wait for.
+func (v *Group) now(ctx context.Context, locked bool) (*Layout, error) {
+	g, err := v.reads.get(ctx, v.of.Pool, v.read)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return g, err
+	case locked:
+		return LayoutIn(v.ReportLocked(ctx))
+	}
+	return LayoutIn(v.Report(ctx))
+}
+
 // LayoutIn returns the layout of a report.
 func LayoutIn(r *Report, err error) (*Layout, error) {
 	if err != nil {

@@ -51,7 +51,7 @@ func (t *ThinPool) create(ctx context.Context, c Command) error {
 // freeNumber returns the number that the next thin logical volume gets, if the kernel has none of it. The kind of its
 // error is Unavailable where it has.
 func (t *ThinPool) freeNumber(ctx context.Context) (int64, error) {
-	next, free, err := t.nextNumber(ctx, t.seenWithoutLock)
+	next, free, err := t.nextNumber(t.group.now(ctx, false))
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +60,7 @@ func (t *ThinPool) freeNumber(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		next, free, err = t.nextNumber(ctx, t.seenWithLock)
+		next, free, err = t.nextNumber(t.group.now(ctx, true))
 		if err := errors.Join(err, release()); err != nil {
 			return 0, err
 		}
@@ -79,10 +79,9 @@ func (t *ThinPool) heldNumber(n int64) string {
 }
 
 // nextNumber returns the number that LVM gives next, and reports whether the kernel has nothing under it.
-func (t *ThinPool) nextNumber(ctx context.Context, see func(context.Context) (*Layout, error)) (next int64, free bool, err error) {
-	g, err := see(ctx)
-	if err != nil {
-		return 0, false, err
+func (t *ThinPool) nextNumber(g *Layout, seeErr error) (next int64, free bool, err error) {
+	if seeErr != nil {
+		return 0, false, seeErr
 	}
 	for _, l := range g.LVs {
 		if l.Pool == t.name {
@@ -95,7 +94,7 @@ func (t *ThinPool) nextNumber(ctx context.Context, see func(context.Context) (*L
 		return next, !there, err
 	}
 	// LVM may have noted that it has to be deleted, and does that first.
-	is, err := t.compare(ctx, func(context.Context) (*Layout, error) { return g, nil })
+	is, err := t.compare(g, nil)
 	pool, _ := g.Find(t.name)
 	return next, is.Pending && slices.Contains(pool.Deletes, next), err
 }
@@ -105,7 +104,7 @@ func (t *ThinPool) NumberTrouble(ctx context.Context) string {
 	if t.numbers.held.Load() == nil {
 		return ""
 	}
-	if next, free, err := t.nextNumber(ctx, t.seenWithoutLock); err == nil && !free {
+	if next, free, err := t.nextNumber(t.group.now(ctx, false)); err == nil && !free {
 		return t.heldNumber(next)
 	}
 	t.numbers.held.Store(nil)

@@ -105,7 +105,7 @@ type Times struct {
 
 // Times is compare, with LVM's lock where the two do not agree without it.
 func (t *ThinPool) Times(ctx context.Context) (Times, error) {
-	is, err := t.compare(ctx, t.seenWithoutLock)
+	is, err := t.compare(t.group.now(ctx, false))
 	if err != nil || is.Agree {
 		return is, err
 	}
@@ -113,29 +113,12 @@ func (t *ThinPool) Times(ctx context.Context) (Times, error) {
 	if err != nil {
 		return is, err
 	}
-	is, err = t.compare(ctx, t.seenWithLock)
+	is, err = t.compare(t.group.now(ctx, true))
 	return is, errors.Join(err, release())
 }
 
-func (t *ThinPool) seenWithoutLock(ctx context.Context) (*Layout, error) {
-	g, err := t.group.reads.get(ctx, t.group.of.Pool, t.group.read)
-	if err != nil && ctx.Err() == nil {
-		return LayoutIn(t.group.Report(ctx))
-	}
-	return g, err
-}
-
-func (t *ThinPool) seenWithLock(ctx context.Context) (*Layout, error) {
-	g, err := t.group.reads.get(ctx, t.group.of.Pool, t.group.read)
-	if err != nil && ctx.Err() == nil { // LVM would wait for the lock
-		return LayoutIn(t.group.ReportLocked(ctx))
-	}
-	return g, err
-}
-
-// compare reads both. A thin pool that is not active agrees: LVM looks at that when it activates it.
-func (t *ThinPool) compare(ctx context.Context, see func(context.Context) (*Layout, error)) (is Times, err error) {
-	g, err := see(ctx)
+// compare reads both, of which LVM's is in the layout. A thin pool that is not active agrees: LVM looks at that when it activates it.
+func (t *ThinPool) compare(g *Layout, err error) (is Times, _ error) {
 	if err != nil {
 		return is, err
 	}

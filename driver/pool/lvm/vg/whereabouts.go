@@ -58,6 +58,9 @@ func (v *Group) whereabouts(ctx context.Context, c candidates) string {
 	return ""
 }
 
+// labelPatience is how long disks are waited for that may hang.
+const labelPatience = 3 * time.Second
+
 // describedOn reads the groups that devices describe. A device that cannot be read, or hangs, says nothing.
 func describedOn(ctx context.Context, paths []string, open func(path string) (metadata.Disk, error)) (all []described) {
 	answers := make(chan described, len(paths))
