@@ -91,10 +91,7 @@ func (p *Pool) copyLarger(ctx context.Context, id volume.ID, source string, made
 
 // source finds what to copy, in the group that it returns too.
 func (p *Pool) source(ctx context.Context, s volume.Source) (*vg.Layout, vg.LV, error) {
-	if !p.owns(s.ID) {
-		return nil, vg.LV{}, p.missing(s.ID)
-	}
-	g, err := p.vg.Layout(ctx)
+	g, err := p.layoutFor(ctx, s.ID)
 	if err != nil {
 		return nil, vg.LV{}, err
 	}

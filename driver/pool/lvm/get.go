@@ -16,12 +16,17 @@ func (p *Pool) Get(ctx context.Context, id volume.ID) (volume.Volume, error) {
 	return v, err
 }
 
+// layoutFor reads the group to find something in it. The kind of its error is NotFound for an ID that is not of this pool.
+func (p *Pool) layoutFor(ctx context.Context, id volume.ID) (*vg.Layout, error) {
+	if !p.owns(id) {
+		return nil, p.missing(id)
+	}
+	return p.vg.Layout(ctx)
+}
+
 // find looks for a volume that is whole.
 func (p *Pool) find(ctx context.Context, id volume.ID) (volume.Volume, vg.LV, error) {
-	if !p.owns(id) {
-		return volume.Volume{}, vg.LV{}, p.missing(id)
-	}
-	g, err := p.vg.Layout(ctx)
+	g, err := p.layoutFor(ctx, id)
 	if err != nil {
 		return volume.Volume{}, vg.LV{}, err
 	}

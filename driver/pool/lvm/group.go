@@ -97,31 +97,15 @@ func (p *lvs) removeGroup(ctx context.Context, g *vg.Layout, name string) error 
 
 // GetGroup reads the snapshots of a group.
 func (p *Pool) GetGroup(ctx context.Context, id volume.ID) ([]volume.Snapshot, error) {
-	if !p.owns(id) {
-		return nil, p.missing(id)
-	}
-	g, err := p.vg.Layout(ctx)
+	g, err := p.layoutFor(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	var members []volume.Snapshot
-	for _, l := range p.listed(g, tagSnapshot, "", 0) {
-		if !l.Has(tagGroup + id.Name) {
-			continue
-		}
-		s, err := p.snapshotOfList(l)
-		if err != nil {
-			return nil, err
-		}
-		if _, _, err := p.snapshotIn(g, s.ID); err != nil {
-			return nil, err
-		}
-		members = append(members, s)
+	members, err := p.snapshotsOf(g, func(s volume.Snapshot) bool { return s.Group == id.Name })
+	if err == nil && len(members) == 0 {
+		err = p.missing(id)
 	}
-	if len(members) == 0 {
-		return nil, p.missing(id)
-	}
-	return members, nil
+	return members, err
 }
 
 // DeleteGroup hides all snapshots of a group and then removes them. Where that is cut off, the rest of

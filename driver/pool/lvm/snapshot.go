@@ -77,23 +77,28 @@ func (p *Pool) taken(ctx context.Context, spec volume.SnapshotSpec, cost int64, 
 // existing returns the snapshots that spec's name stands for now, none if it is free. The kind of its
 // error is Exists where they are not what spec asks for.
 func (p *Pool) existing(g *vg.Layout, spec volume.SnapshotSpec) ([]volume.Snapshot, error) {
-	var found []volume.Snapshot
-	for _, l := range p.listed(g, tagSnapshot, "", 0) {
-		s, err := p.snapshotOfList(l)
-		if err != nil {
-			return nil, err
-		}
-		if (spec.Group && s.Group == spec.ID.Name) || (!spec.Group && s.ID == spec.ID) {
-			if _, _, err := p.snapshotIn(g, s.ID); err != nil {
-				return nil, err
-			}
-			found = append(found, s)
-		}
-	}
-	if len(found) == 0 {
-		return nil, nil
+	found, err := p.snapshotsOf(g, func(s volume.Snapshot) bool {
+		return (spec.Group && s.Group == spec.ID.Name) || (!spec.Group && s.ID == spec.ID)
+	})
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
 	return spec.InOrder(found), errors.Join(volume.FitsSpec(found, spec), p.vg.Flush())
+}
+
+// snapshotsOf returns those snapshots that are meant, each of which has the name that loam gave it.
+func (p *Pool) snapshotsOf(g *vg.Layout, meant func(volume.Snapshot) bool) (found []volume.Snapshot, err error) {
+	all, err := p.snapshots(g, "", 0)
+	for _, s := range all {
+		if !meant(s) {
+			continue
+		}
+		if _, _, err := p.snapshotIn(g, s.ID); err != nil {
+			return nil, err
+		}
+		found = append(found, s)
+	}
+	return found, err
 }
 
 // origin finds the volume that a snapshot or copy is to be taken of. The kind of its error is InUse where what is
@@ -117,7 +122,7 @@ func (p *Pool) origin(g *vg.Layout, id volume.ID) (vg.LV, error) {
 }
 
 // readySnapshot returns the tags of a snapshot that holds what is its volume's.
-func (p *Pool) readySnapshot(origin vg.LV, tags ...string) []string {
+func (p *account) readySnapshot(origin vg.LV, tags ...string) []string {
 	if p.layout.wipes() {
 		tags = append(tags, readyToTag(origin.Size))
 	}
@@ -138,14 +143,14 @@ func (p *Pool) snapshotOf(g *vg.Layout, id volume.ID, origin vg.LV, name string,
 }
 
 // snapshot makes a snapshot of its logical volume.
-func (p *Pool) snapshot(l vg.LV) (volume.Snapshot, error) {
+func (o owner) snapshot(l vg.LV) (volume.Snapshot, error) {
 	text, _ := tagged(l.Tags, tagSnapshot)
 	id, err := volume.ParseID(text)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
 	group, _ := tagged(l.Tags, tagGroup)
-	if damage := p.damageOf(l); damage != "" {
+	if damage := o.damageOf(l); damage != "" {
 		return volume.Snapshot{ID: id, Size: l.Size, Group: group, Damage: damage}, nil
 	}
 	r, err := readRecord(l.Tags)
@@ -156,18 +161,15 @@ func (p *Pool) snapshot(l vg.LV) (volume.Snapshot, error) {
 }
 
 // snapshotOfList is snapshot for one that may be listed by its name alone.
-func (p *Pool) snapshotOfList(l listed) (volume.Snapshot, error) {
-	s, err := p.snapshot(l.LV)
+func (o owner) snapshotOfList(l listed) (volume.Snapshot, error) {
+	s, err := o.snapshot(l.LV)
 	s.Damage = cmp.Or(l.damage, s.Damage)
 	return s, err
 }
 
 // GetSnapshot finds a snapshot, alone or in a group.
 func (p *Pool) GetSnapshot(ctx context.Context, id volume.ID) (volume.Snapshot, error) {
-	if !p.owns(id) {
-		return volume.Snapshot{}, p.missing(id)
-	}
-	g, err := p.vg.Layout(ctx)
+	g, err := p.layoutFor(ctx, id)
 	if err != nil {
 		return volume.Snapshot{}, err
 	}
@@ -198,15 +200,19 @@ func (p *Pool) ListSnapshots(ctx context.Context, after string, limit int) ([]vo
 	if err != nil {
 		return nil, err
 	}
-	var snapshots []volume.Snapshot
-	for _, l := range p.listed(g, tagSnapshot, after, limit) {
-		s, err := p.snapshotOfList(l)
+	return p.snapshots(g, after, limit)
+}
+
+// snapshots returns a page of the snapshots that are whole, in the order of their names.
+func (o owner) snapshots(g *vg.Layout, after string, limit int) (all []volume.Snapshot, err error) {
+	for _, l := range o.listed(g, tagSnapshot, after, limit) {
+		s, err := o.snapshotOfList(l)
 		if err != nil {
 			return nil, err
 		}
-		snapshots = append(snapshots, s)
+		all = append(all, s)
 	}
-	return snapshots, nil
+	return all, nil
 }
 
 // DeleteSnapshot removes a snapshot taken alone.
