@@ -15,12 +15,12 @@ func (p *Pool) Attach(ctx context.Context, id volume.ID, readOnly bool) (string,
 		return "", p.missing(id)
 	}
 	name := p.lvName(forVolume, id.Name)
-	copied, done, err := p.change(ctx, name)
+	of, done, err := p.change(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if copied.onlyCopied() {
+	if of.onlyCopied() {
 		return "", volume.Errorf(volume.Busy, "volume %q is being copied from, and can be attached when that has ended: ask again", id)
 	}
 	v, l, err := p.find(ctx, id)
@@ -120,12 +120,12 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 		return nil
 	}
 	name := p.lvName(forVolume, id.Name)
-	copied, done, err := p.change(ctx, name)
+	of, done, err := p.change(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if copied.onlyCopied() {
+	if of.onlyCopied() {
 		return nil
 	}
 	name = p.nameNow(ctx, id, name)
@@ -133,7 +133,7 @@ func (p *Pool) Detach(ctx context.Context, id volume.ID) error {
 	if err != nil || !active {
 		return err
 	}
-	if copied.copies > 0 {
+	if of.copies > 0 {
 		return volume.Errorf(volume.Busy, "volume %q is being copied from, and can be detached when that has ended: ask again", id)
 	}
 	if later, err := p.machine.RemoveMappedLater(p.vg.Mapped(name), d.Device, id.String()); err != nil {

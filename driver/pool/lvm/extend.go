@@ -26,9 +26,9 @@ type extension struct {
 	stop context.CancelFunc
 	done chan struct{}
 
-	mu      sync.Mutex
-	trouble string // why the last one failed, empty where it did not
-	noRoom  bool   // because the group had nothing left
+	mu        sync.Mutex
+	trouble   string // why the last one failed, empty where it did not
+	noExtents bool   // because the group had nothing left
 }
 
 // watch begins the watch where the configuration says so.
@@ -85,7 +85,7 @@ func (p *account) noticeUsage(g *vg.Layout, t vg.State) {
 		return
 	}
 	e.mu.Lock()
-	try := e.trouble == "" || e.noRoom && g.Free() > 0
+	try := e.trouble == "" || e.noExtents && g.Free() > 0
 	e.mu.Unlock()
 	if try && max(t.Data, t.Metadata) >= float64(p.config.ExtendAt) {
 		select {
@@ -117,7 +117,7 @@ func (p *account) extendPool(ctx context.Context, e *extension) {
 		klog.FromContext(ctx).Error(err, "a thin pool could not be extended", "pool", p.name)
 	}
 	e.mu.Lock()
-	e.trouble, e.noRoom = text, volume.Is(err, volume.Full)
+	e.trouble, e.noExtents = text, volume.Is(err, volume.Full)
 	e.mu.Unlock()
 	select {
 	case <-e.now: // of a report made here; what is still due is seen at the next tick

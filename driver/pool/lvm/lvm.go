@@ -112,7 +112,7 @@ func newPool(name, node string, c Config, machine *host.Host, runner host.Runner
 		Ours: p.ours, Reported: p.reported,
 	})
 	p.space.ended.L = &p.space.Mutex
-	p.copies.of = map[string]*copied{}
+	p.copies.of = map[string]*source{}
 	return p, nil
 }
 

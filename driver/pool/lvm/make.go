@@ -80,7 +80,7 @@ func (p *Pool) makeGroup(ctx context.Context) error {
 	return p.vg.Create(ctx, tagMaking)
 }
 
-// groupMetadata has room for the tags of some thousand volumes.
+// groupMetadata is enough for the tags of some thousand volumes.
 const groupMetadata = "16m"
 
 // diskMark is what the UUID of a disk begins with that was prepared for this node's group: 80 bits of a hash. The

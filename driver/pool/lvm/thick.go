@@ -120,7 +120,7 @@ func cowExtents(size, extent volume.Size) int64 {
 	return int64(((1 + chunks + areas) * cowChunk).RoundUp(extent) / extent)
 }
 
-// cowCost is what that takes of each image's room. A snapshot is striped over as many disks as a volume
+// cowCost is what that takes of each image's extents. A snapshot is striped over as many disks as a volume
 // has images, so it fits where one does, and has no copy or parity of its own.
 func (s shape) cowCost(extents int64) int64 {
 	images := int64(s.images)

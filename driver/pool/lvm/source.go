@@ -15,11 +15,11 @@ import (
 // is handed to nobody until the last copy has ended.
 type copies struct {
 	mu sync.Mutex
-	of map[string]*copied // by name of the volume's logical volume
+	of map[string]*source // by name of the volume's logical volume
 }
 
-// copied is a volume that is copied from, or whose device is appearing or going.
-type copied struct {
+// source is a volume that is copied from, or whose device is appearing or going.
+type source struct {
 	copies   int
 	attached bool          // before the first copy, and so also after the last one
 	changing chan struct{} // closed when its device has appeared or gone, nil where that is so
@@ -27,12 +27,12 @@ type copied struct {
 
 // change lets the caller alone make the device of a logical volume appear or go, until done. The kind of
 // its error is Unavailable where ctx ended before another one was done.
-func (p *lvs) change(ctx context.Context, name string) (c *copied, done func(), err error) {
+func (p *lvs) change(ctx context.Context, name string) (c *source, done func(), err error) {
 	for {
 		p.copies.mu.Lock()
 		c = p.copies.of[name]
 		if c == nil {
-			c = &copied{}
+			c = &source{}
 			p.copies.of[name] = c
 		}
 		other := c.changing
@@ -51,7 +51,7 @@ func (p *lvs) change(ctx context.Context, name string) (c *copied, done func(), 
 	}
 }
 
-func (p *lvs) changed(name string, c *copied) {
+func (p *lvs) changed(name string, c *source) {
 	p.copies.mu.Lock()
 	defer p.copies.mu.Unlock()
 	close(c.changing)
@@ -61,7 +61,7 @@ func (p *lvs) changed(name string, c *copied) {
 }
 
 // onlyCopied reports whether it is active for nothing but copies that this process makes.
-func (c *copied) onlyCopied() bool { return c.copies > 0 && !c.attached }
+func (c *source) onlyCopied() bool { return c.copies > 0 && !c.attached }
 
 // holdDevices makes the devices of a thick volume and its snapshots appear to copy from, until release,
 // and reports whether it is attached: then it may be written to meanwhile.
