@@ -13,15 +13,24 @@ import (
 	"github.com/loam-storage/loam/driver/volume"
 )
 
-// hanging mounts a file system whose freeze hangs until it is let go: its disk is a file in one that is frozen.
+// hanging mounts a file system whose freeze hangs until it is let go: its disk does not answer. That is a suspended device where there
+// is a device-mapper, else a file in a file system that is frozen, which holds up the loop devices of newer kernels only.
 func hanging(t *testing.T) (dir string, letGo func()) {
-	below := mounted(t)
-	dir = mountedFrom(t, deviceOf(t, filepath.Join(below, "file"), 16*volume.MiB))
+	stop, goOn := []string(nil), []string(nil)
+	if exec.Command("dmsetup", "version").Run() == nil {
+		const name = "loam-test-hangs"
+		dir = mountedFrom(t, mapped(t, name, 16*volume.MiB))
+		stop, goOn = []string{"dmsetup", "suspend", "--nolockfs", name}, []string{"dmsetup", "resume", name}
+	} else {
+		below := mounted(t)
+		dir = mountedFrom(t, deviceOf(t, filepath.Join(below, "file"), 16*volume.MiB))
+		stop, goOn = []string{"fsfreeze", "--freeze", below}, []string{"fsfreeze", "--unfreeze", below}
+	}
 	if err := os.WriteFile(filepath.Join(dir, "not-synced"), bytes.Repeat([]byte("loam"), 1<<18), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "fsfreeze", "--freeze", below)
-	letGo = sync.OnceFunc(func() { command(t, "fsfreeze", "--unfreeze", below) })
+	command(t, stop[0], stop[1:]...)
+	letGo = sync.OnceFunc(func() { command(t, goOn[0], goOn[1:]...) })
 	t.Cleanup(letGo)
 	return dir, letGo
 }

@@ -27,20 +27,23 @@ func eachTarget(t *testing.T, test func(t *testing.T, dir, target string)) {
 	})
 	t.Run("mapped device", func(t *testing.T) {
 		hosttest.NeedsRoot(t)
-		if out, err := exec.Command("dmsetup", "version").CombinedOutput(); err != nil {
-			t.Skipf("SKIPPED: this machine has no device-mapper: %v %s", err, out)
-		}
 		const name = "loam-test"
-		below := device(t, 64*volume.MiB)
-		t.Setenv("DM_DISABLE_UDEV", "1")
-		command(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 %d linear %s 0", 64*volume.MiB/512, below))
-		t.Cleanup(func() { command(t, "dmsetup", "remove", name) })
-		command(t, "mkfs.ext4", "-q", "/dev/mapper/"+name)
-		dir := t.TempDir()
-		command(t, "mount", "/dev/mapper/"+name, dir)
-		t.Cleanup(func() { command(t, "umount", dir) })
+		dir := mountedFrom(t, mapped(t, name, 64*volume.MiB))
 		test(t, dir, name)
 	})
+}
+
+// mapped makes a device-mapper device of a name until the test ends, and returns its path.
+func mapped(t *testing.T, name string, size volume.Size) string {
+	t.Helper()
+	if out, err := exec.Command("dmsetup", "version").CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: this machine has no device-mapper: %v %s", err, out)
+	}
+	below := device(t, size)
+	t.Setenv("DM_DISABLE_UDEV", "1")
+	command(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 %d linear %s 0", size/512, below))
+	t.Cleanup(func() { command(t, "dmsetup", "remove", name) })
+	return "/dev/mapper/" + name
 }
 
 func TestSecondFreezeIsBusyAndThawEndsTheFirst(t *testing.T) {

@@ -88,7 +88,19 @@ func mountedFrom(t *testing.T, device string) string {
 	dir := t.TempDir()
 	command(t, "mkfs.ext4", "-q", device)
 	command(t, "mount", device, dir)
-	t.Cleanup(func() { command(t, "umount", dir) })
+	t.Cleanup(func() {
+		// Who looked whether it takes writes, while it was frozen, lets go only after it was thawed.
+		for until := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			out, err := exec.Command("umount", dir).CombinedOutput()
+			if err == nil {
+				return
+			}
+			if !strings.Contains(string(out), "busy") || time.Now().After(until) {
+				t.Errorf("umount %s: %v: %s", dir, err, out)
+				return
+			}
+		}
+	})
 	return dir
 }
 
