@@ -1,7 +1,7 @@
 // Package fleet serves the CSI Controller and GroupController services over many machines. Each of them is
 // a whole driver (package controller); this one only decides which node a call is for and passes it on,
 // unchanged, as it passes the answer or the error back. It keeps nothing that a node does not tell it
-// again when it connects. docs/decisions/0008-routing.md has the rules and their reasons.
+// again when it connects. docs/decisions/0008-routing.md and 0033-retries.md have the rules and their reasons.
 package fleet
 
 import (
