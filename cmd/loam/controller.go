@@ -67,6 +67,7 @@ func runController(ctx context.Context, o controllerOptions) (err error) {
 	if o.clientCA != "" && o.certificate == "" {
 		return volume.Errorf(volume.Invalid, "--client-ca: outside of Kubernetes the controller needs a certificate of its own, in --certificate and --key")
 	}
+	fleet.CollectEarly()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	listening, nodes, err := o.listener(ctx)

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
 
+	"github.com/loam-storage/loam/controller/fleet"
 	"github.com/loam-storage/loam/sanity/serve"
 )
 
@@ -33,6 +34,7 @@ const (
 // controllerProcess is what such a process does: it writes how many nodes are connected, each time that changes, and
 // before that on which address it waits for them. It ends when nobody reads any more, or with the process that began it.
 func controllerProcess(dir, listen string) error {
+	fleet.CollectEarly()
 	ctx, stop := context.WithCancel(klog.NewContext(context.Background(), klog.Logger{}))
 	defer stop()
 	router, err := serve.StartRouter(ctx, serve.RouterConfig{Socket: filepath.Join(dir, controllerSocket), Listen: listen, Certificate: filepath.Join(dir, controllerCertificate)})

@@ -25,6 +25,8 @@ import (
 // ServerOptions are what a server on a node must be made with.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		// TLS keeps a buffer of the largest record that it has been sent, for each connection of a controller.
+		grpc.WriteBufferSize(4 << 10), grpc.ReadBufferSize(4 << 10),
 		grpc.ConnectionTimeout(silence), // of a controller that agreed and then says nothing
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: silence - pingEvery}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
