@@ -38,12 +38,25 @@ type summary struct {
 	out                     io.Writer
 	tests                   map[test]*running
 	passed, failed, skipped int
-	failedIn                map[string]int // by package
+	failedIn                map[string]int    // by package
+	slow                    map[string][]slow // by package
 	skips                   []string
 }
 
+// slow is a test without subtests that took so long that somebody may want to know which it was.
+type slow struct {
+	name    string
+	seconds float64
+}
+
+// A package names the slowest tests that took so many seconds, and as many of them.
+const (
+	slowSeconds = 20
+	mostSlow    = 8
+)
+
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, tests: map[test]*running{}, failedIn: map[string]int{}}
+	return &summary{out: out, tests: map[test]*running{}, failedIn: map[string]int{}, slow: map[string][]slow{}}
 }
 
 // read reads events to the end. A line that is none is let through: it is the go command's own.
@@ -98,6 +111,9 @@ func (s *summary) take(e event) {
 		if e.Test == "" {
 			s.endPackage(e)
 		} else {
+			if e.Elapsed >= slowSeconds && !s.of(t).subtests {
+				s.slow[e.Package] = append(s.slow[e.Package], slow{e.Test, e.Elapsed})
+			}
 			s.end(t, e.Action)
 		}
 	}
@@ -181,6 +197,17 @@ func (s *summary) endPackage(e event) {
 		s.print(fmt.Sprintf("FAIL %s %.1fs", e.Package, e.Elapsed), own.output)
 		s.fail(e.Package)
 	}
+	s.saySlow(e.Package)
+}
+
+// saySlow names the slowest tests of a package.
+func (s *summary) saySlow(pkg string) {
+	all := s.slow[pkg]
+	slices.SortFunc(all, func(a, b slow) int { return cmp.Compare(b.seconds, a.seconds) })
+	for _, one := range all[:min(len(all), mostSlow)] {
+		s.say("       %.0fs %s", one.seconds, one.name)
+	}
+	delete(s.slow, pkg)
 }
 
 // cut fails the tests of a package that have not ended: the process ended under them.

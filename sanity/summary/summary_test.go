@@ -158,3 +158,26 @@ func TestInputThatIsCutOffFails(t *testing.T) {
 		t.Errorf("well %t, %v\n%s", well, err, out.String())
 	}
 }
+
+// Where a suite has become slow is to be seen from what it printed.
+func TestSlowTestsAreNamed(t *testing.T) {
+	var out bytes.Buffer
+	s := newSummary(&out)
+	events := `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"run","Package":"p","Test":"TestA/x"}
+{"Action":"pass","Package":"p","Test":"TestA/x","Elapsed":31.4}
+{"Action":"pass","Package":"p","Test":"TestA","Elapsed":31.5}
+{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"pass","Package":"p","Test":"TestB","Elapsed":60}
+{"Action":"run","Package":"p","Test":"TestC"}
+{"Action":"pass","Package":"p","Test":"TestC","Elapsed":19.9}
+{"Action":"pass","Package":"p","Elapsed":111}
+`
+	if err := s.read(strings.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	if want := "ok   p 111.0s\n       60s TestB\n       31s TestA/x\n3 passed, 0 failed, 0 skipped\n"; out.String() != want {
+		t.Errorf("it says\n%swant\n%s", out.String(), want)
+	}
+}
