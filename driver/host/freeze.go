@@ -125,19 +125,10 @@ func (w *Watchdog) hear(want string) error {
 
 // End has the watchdog thaw what it has frozen, and waits until it has ended. One whose freeze hangs ends when that does, and is
 // not waited for that long. Nothing happens where it has ended already, or has been told to.
-func (w *Watchdog) End() {
-	w.ended.Do(func() {
-		late := time.NewTimer(thawPatience)
-		defer late.Stop()
-		select {
-		case <-w.leave():
-		case <-late.C:
-		}
-	})
-}
+func (w *Watchdog) End() { w.ended.Do(w.leave) }
 
-// leave closes the watchdog's input, at the end of which it thaws, and returns what is closed when it has ended.
-func (w *Watchdog) leave() <-chan struct{} {
+// leave closes the watchdog's input, at the end of which it thaws, and waits for it to end, but not for longer than thawPatience.
+func (w *Watchdog) leave() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -147,7 +138,12 @@ func (w *Watchdog) leave() <-chan struct{} {
 		_ = w.ask.Close()
 		_ = w.command.Wait()
 	}()
-	return ended
+	late := time.NewTimer(thawPatience)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+	}
 }
 
 // Others returns which of the targets somebody else had frozen.
@@ -176,7 +172,7 @@ func (f *Frozen) Thaw() error {
 		if !f.w.lost {
 			err = f.w.hear(watchdog.Thawed)
 		}
-		f.w.leave() // it has nothing to do any more, and nobody waits for it
+		f.w.leave() // it ends at once, and nothing of it is left where loam says that it is done
 	})
 	if err != nil && !volume.Is(err, volume.Busy) {
 		return volume.Errorf(volume.Unavailable, "the file systems were thawed too early: %w", err)
