@@ -143,7 +143,7 @@ func (p *Pool) writes(volumes []volume.Volume) ([]host.Writes, error) {
 }
 
 // settlePatience is how long settled waits for writes to end, while file systems are frozen.
-const settlePatience = 500 * time.Millisecond
+const settlePatience = 2 * time.Second
 
 // settled is writes once nothing is in flight any more. The kernel tells whoever waits for a write, as a sync or a freeze
 // does, that it has ended a moment before it counts it as ended.
