@@ -26,7 +26,7 @@ const (
 	ownPool   = "own"
 	plainPool = "plain"
 	ownBytes  = 4 * volume.GiB
-	diskBytes = 3 * volume.GiB
+	diskBytes = 4 * volume.GiB
 )
 
 func (onLoop) pools() []string           { return []string{ownPool, plainPool} }
