@@ -16,8 +16,8 @@ DISKS=${DISKS:-4} SIZE=${SIZE:-4G} TIMEOUT=${TIMEOUT:-60m} FULL=${FULL:-} CUTS=$
 export FULL
 
 # Two VMs work at once, with about as much to do.
-first="./driver/host ./driver/pool/lvm ./driver/pool/lvm/vg ./cmd/loam"
-second="./sanity/csi ./sanity/crash ./sanity/fault ./sanity/compat ./driver/pool/loop"
+first="./driver/pool/lvm ./driver/pool/lvm/vg"
+second="./sanity/csi ./sanity/crash ./sanity/fault ./sanity/compat ./driver/pool/loop ./driver/host ./cmd/loam" # cut_power knows the place of sanity/crash
 if [ -n "${PACKAGES:-}" ]; then first=$PACKAGES second=; fi
 
 if [ "${VM:-}" = no ]; then
