@@ -13,6 +13,7 @@ import (
 // asked for only so many times a second.
 type strangers struct {
 	mu    sync.Mutex
+	left  sync.Cond // of mu: a place was given back
 	total int
 	of    map[string]int // by what addressOf says
 	all   map[net.Conn]stranger
@@ -26,15 +27,21 @@ type stranger struct {
 const shortestStay = time.Second
 
 func newStrangers() *strangers {
-	return &strangers{of: map[string]int{}, all: map[net.Conn]stranger{}}
+	s := &strangers{of: map[string]int{}, all: map[net.Conn]stranger{}}
+	s.left.L = &s.mu
+	return s
 }
 
-// admit reports whether there may be one more from this address.
+// admit reports whether there may be one more from this address. Where all places are taken it waits for one, which takes seconds at
+// most, and further ones wait with the kernel: nodes that all come back at once would be turned away again and again otherwise.
 func (s *strangers) admit(c net.Conn) bool {
 	address := addressOf(c.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.total >= maxStrangers || s.of[address] >= maxPerAddress {
+	for s.total >= maxStrangers && s.of[address] < maxPerAddress {
+		s.left.Wait()
+	}
+	if s.of[address] >= maxPerAddress {
 		return false
 	}
 	s.total++
@@ -84,6 +91,7 @@ func (s *strangers) forget(c net.Conn, known bool) {
 // release gives a place back. The caller holds mu.
 func (s *strangers) release(address string) {
 	s.total--
+	s.left.Signal()
 	if s.of[address]--; s.of[address] == 0 {
 		delete(s.of, address)
 	}
