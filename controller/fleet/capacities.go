@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"math"
-	"slices"
 	"sync"
 	"time"
 )
@@ -28,14 +27,8 @@ func newCapacities() *capacities {
 	return &capacities{inFlight: map[*node]map[string]int64{}, kinds: map[string]*ranking{}}
 }
 
-const (
-	// capacityAge is for how long a node is believed to have the room that it said. After refreshAge it is asked again while nobody
-	// waits.
-	capacityAge = 20 * time.Second
-	refreshAge  = 15 * time.Second
-	// maxKinds bounds what is remembered of nodes. There are as many kinds as storage classes.
-	maxKinds = 32
-)
+// maxKinds bounds what is remembered of nodes. There are as many kinds as storage classes.
+const maxKinds = 32
 
 // add takes in a node that has connected. How much room it has is to be asked.
 func (c *capacities) add(n *node) {
@@ -99,52 +92,6 @@ func (r *ranking) change(p *place, said capacity, inFlight map[string]int64) {
 	p.said, p.now = said, said
 	p.now.available -= inFlight[r.kind.pool]
 	r.order.insert(p)
-}
-
-// unasked returns the nodes, of the given ones or of all where those are nil, that are to be asked how much room they have before it
-// counts.
-func (c *capacities) unasked(nodes []*node, k kind) (all []*node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, aged := c.of(k), time.Now().Add(refreshAge-capacityAge)
-	if nodes == nil {
-		return r.due.before(aged, 0)
-	}
-	return slices.DeleteFunc(slices.Clone(nodes), func(n *node) bool { return !r.due.has(n) || !r.due.of[n].time.Before(aged) })
-}
-
-// aging returns the node that had better be asked next, and has it not returned again for a while; nil where none has to be soon, or
-// one has to be before its room counts.
-func (c *capacities) aging(k kind) *node {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, now := c.of(k), time.Now()
-	next := r.due.before(now, 1) // which is the earliest
-	if len(next) == 0 || r.due.of[next[0]].time.Before(now.Add(refreshAge-capacityAge)) {
-		return nil
-	}
-	r.due.add(next[0], now.Add(listTimeout))
-	return next[0]
-}
-
-// postpone has a node not asked before the given time.
-func (c *capacities) postpone(n *node, k kind, until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.of(k); r.due.has(n) {
-		r.due.add(n, until)
-	}
-}
-
-// said notes what a node has answered, which it was asked at the given time.
-func (c *capacities) said(n *node, k kind, said capacity, asked time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.of(k)
-	if p := r.places[n]; p != nil {
-		r.change(p, said, c.inFlight[n])
-		r.due.add(n, asked.Add(refreshAge))
-	}
 }
 
 // room returns what is known of a node's room, volumes that are being made taken off.
@@ -247,17 +194,6 @@ func (c *capacities) promise(n *node, pool string, bytes int64, also func(*ranki
 			p.now = p.said
 			p.now.available -= inFlight[pool]
 			r.order.insert(p)
-		}
-	}
-}
-
-// forget has a node asked again: something was given back, or taken for another purpose.
-func (c *capacities) forget(n *node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, r := range c.kinds {
-		if r.due.has(n) {
-			r.due.add(n, time.Time{})
 		}
 	}
 }
